@@ -1,0 +1,105 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "runtime/sampling.h"
+#include "runtime/step_model.h"
+#include "text/tokenizer.h"
+
+namespace graft::serving {
+
+// Which adapter a request wants. An adapter's identity is all of this: a private one is never found by its id alone.
+struct AdapterRef {
+  std::string id;                // empty: the base model; for "local" a PEFT directory
+  std::string source = "local";  // local, hub, s3, pbase
+  std::string api_token;
+  bool operator==(const AdapterRef&) const = default;
+};
+
+struct GenerationRequest {
+  std::vector<int32_t> prompt;
+  int32_t max_new_tokens = 0;     // >= 1
+  std::vector<std::string> stop;  // ends the output; the text of the stop sequence is kept
+  bool ignore_eos = false;
+  bool prompt_logprobs = false;
+  int32_t num_alternatives = 0;  // most likely tokens to report beside each one
+  runtime::SamplingParams sampling;
+  AdapterRef adapter;
+};
+
+enum class FinishReason { kLength, kEos, kStopSequence };
+
+struct GeneratedToken {
+  int32_t id = 0;
+  float logprob = 0;
+  bool special = false;
+  std::string text;  // what this token made certain, special tokens skipped; empty while a character is incomplete
+  std::vector<runtime::TokenLogprob> alternatives;
+};
+
+struct GenerationResult {
+  FinishReason reason = FinishReason::kLength;
+  int32_t prompt_tokens = 0;
+  std::vector<runtime::TokenLogprob> prefill;  // with prompt_logprobs; the first one's logprob is NaN
+  std::vector<GeneratedToken> tokens;
+  std::string text;  // all of it, special tokens skipped
+  std::chrono::nanoseconds queued{}, inference{}, time_to_first_token{};
+};
+
+// Receives one request's events in order, on the engine's thread: it must return at once and never throw.
+class GenerationSink {
+ public:
+  virtual ~GenerationSink() = default;
+  virtual void on_token(const GeneratedToken& token) = 0;  // streaming
+  virtual void on_finish(GenerationResult result) = 0;     // last event, or
+  virtual void on_error(Error error) = 0;                  // last event
+};
+
+struct EngineLimits {
+  int32_t max_concurrent_requests = 1024;  // waiting and running; more are refused as overloaded
+  int32_t max_running = 256;               // sequences in a step
+  int32_t max_step_tokens = 512;           // tokens in a step: decodes first, the rest goes to prefill chunks
+  int32_t max_total_tokens = 0;            // prompt + output of one request; 0: what the model and the cache allow
+  int32_t max_active_adapters = 1024;
+  int64_t adapter_memory_bytes = 0;  // 0: no bound
+};
+
+struct EngineStats {
+  int32_t waiting = 0, running = 0;
+  int32_t free_blocks = 0, total_blocks = 0;
+  int32_t loaded_adapters = 0;
+  uint64_t steps = 0, step_tokens = 0, generated_tokens = 0, preemptions = 0;
+};
+
+using RequestId = uint64_t;
+
+// Continuous batching over one StepModel. Owns the model thread and the adapter-loading thread.
+class Engine {
+ public:
+  static std::unique_ptr<Engine> create(std::unique_ptr<runtime::StepModel> model,
+                                        std::shared_ptr<const text::Tokenizer> tokenizer,
+                                        std::vector<int32_t> eos_token_ids, EngineLimits limits);
+  virtual ~Engine() = default;  // cancels what runs, then joins
+
+  // Thread-safe. Errors: overloaded; invalid for what can never fit. Everything later goes to the sink.
+  virtual Result<RequestId> submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink) = 0;
+  virtual void cancel(RequestId id) = 0;  // the client went away; the sink gets on_error(kCancelled)
+  [[nodiscard]] virtual EngineStats stats() const = 0;
+  [[nodiscard]] virtual const EngineLimits& limits() const = 0;  // with max_total_tokens resolved
+  [[nodiscard]] virtual bool healthy() const = 0;                // the model thread answers
+
+  // Makes in-memory adapter weights known under an id (a training run's own adapter).
+  virtual void add_adapter(const std::string& id, std::shared_ptr<const runtime::AdapterWeights> weights) = 0;
+};
+
+// submit and wait.
+Result<GenerationResult> generate(Engine& engine, GenerationRequest request);
+
+}  // namespace graft::serving

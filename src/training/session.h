@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "runtime/step_model.h"
+
+namespace graft::training {
+
+inline constexpr int32_t kIgnoreLabel = -100;
+
+// Ragged, without padding: sequences one after the other, attention never crosses a border.
+struct PackedBatch {
+  std::vector<int32_t> tokens;      // [tokens]
+  std::vector<int32_t> labels;      // [tokens]: what the row must predict (already shifted), or kIgnoreLabel
+  std::vector<int32_t> cu_seqlens;  // [sequences + 1], from 0 to tokens.size()
+};
+
+struct LossSum {
+  double loss = 0;     // sum over the labelled rows, in nats
+  int64_t tokens = 0;  // labelled rows
+};
+
+struct AdamWParams {
+  double learning_rate = 0;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
+  double max_grad_norm = 0;  // 0: no clipping
+};
+
+// A trainable adapter over resident base weights: the primitives every method is a loop over. A session belongs to
+// one thread. Everything it computes is a function of its state and its arguments, bit for bit, for one build,
+// instruction set and thread count.
+class Session {
+ public:
+  virtual ~Session() = default;
+
+  // Adds the gradient of (sum of the batch's losses) * scale to the accumulated gradients. `dropout_stream` names the
+  // random numbers of this call: the same value draws the same masks.
+  virtual Result<LossSum> forward_backward(const PackedBatch& batch, double scale, uint64_t dropout_stream) = 0;
+  virtual Result<LossSum> evaluate(const PackedBatch& batch) = 0;  // no gradient, no dropout
+  // Log-probability of each row's label, NaN for ignored rows. [tokens]
+  virtual Result<std::vector<float>> logprobs(const PackedBatch& batch) = 0;
+
+  // Clips, steps, zeroes the gradients. Returns the gradient's norm before clipping; not finite: nothing was changed.
+  virtual Result<double> optim_step(const AdamWParams& params) = 0;
+
+  // Parameters, moments and step count. `directory` exists; load checks that the adapter's shape is the same.
+  virtual Status save_state(const std::string& directory) = 0;
+  virtual Status load_state(const std::string& directory) = 0;
+
+  virtual Status save_adapter(const std::string& directory) = 0;  // PEFT files
+  // A snapshot of the adapter for the runtime, to sample with.
+  virtual Result<std::shared_ptr<const runtime::AdapterWeights>> snapshot() = 0;
+  // A model over the same base weights. At most one at a time; not while forward_backward runs.
+  virtual Result<std::unique_ptr<runtime::StepModel>> step_model(int32_t kv_tokens) = 0;
+
+  [[nodiscard]] virtual int64_t trainable_parameters() const = 0;
+};
+
+}  // namespace graft::training
