@@ -1,0 +1,200 @@
+#include "runtime/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <unordered_map>
+
+#include "base/philox.h"
+#include "runtime/logit_filters.h"
+#include "runtime/vocab_kernels.h"
+
+namespace graft::runtime {
+namespace {
+
+constexpr uint64_t kSamplingStream = 0x73616d706c65;  // of the seed's Philox streams; the index is the position
+
+bool changes_logits(const SamplingParams& params) {
+  return params.repetition_penalty != 1.0 || params.frequency_penalty != 0.0 || params.presence_penalty != 0.0 ||
+         !params.logit_bias.empty();
+}
+
+bool in_vocabulary(int32_t id, std::span<const float> logits) {
+  return id >= 0 && static_cast<size_t>(id) < logits.size();
+}
+
+// Once for every token that occurs, however often: divides positive logits and multiplies negative ones.
+void apply_repetition_penalty(std::span<float> logits, double penalty, std::span<const int32_t> prompt,
+                              std::span<const int32_t> output) {
+  std::vector<bool> done(logits.size());
+  for (const std::span<const int32_t> tokens : {prompt, output}) {
+    for (const int32_t id : tokens) {
+      if (!in_vocabulary(id, logits) || done[static_cast<size_t>(id)]) continue;
+      done[static_cast<size_t>(id)] = true;
+      float& logit = logits[static_cast<size_t>(id)];
+      logit = logit < 0 ? logit * static_cast<float>(penalty) : logit / static_cast<float>(penalty);
+    }
+  }
+}
+
+void apply_count_penalties(std::span<float> logits, const SamplingParams& params, std::span<const int32_t> output) {
+  std::unordered_map<int32_t, int64_t> counts;
+  for (const int32_t id : output) ++counts[id];
+  for (const auto& [id, count] : counts) {
+    if (!in_vocabulary(id, logits)) continue;
+    logits[static_cast<size_t>(id)] -=
+        static_cast<float>(static_cast<double>(count) * params.frequency_penalty + params.presence_penalty);
+  }
+}
+
+std::vector<float> adjusted(std::span<const float> logits, const SamplingParams& params,
+                            std::span<const int32_t> prompt, std::span<const int32_t> output) {
+  std::vector<float> result(logits.begin(), logits.end());
+  if (params.repetition_penalty != 1.0) apply_repetition_penalty(result, params.repetition_penalty, prompt, output);
+  if (params.frequency_penalty != 0.0 || params.presence_penalty != 0.0) apply_count_penalties(result, params, output);
+  for (const auto& [id, bias] : params.logit_bias) {
+    if (in_vocabulary(id, result)) result[static_cast<size_t>(id)] += bias;
+  }
+  return result;
+}
+
+Error not_finite() {
+  return internal_error(
+      "the model's logits are not finite (NaN or infinity); check the weights of the model and the adapter");
+}
+
+Candidates filter(std::span<const float> logits, const Peak& peak, const SamplingParams& params) {
+  Candidates candidates;
+  candidates.ids.resize(logits.size());
+  candidates.distances.resize(logits.size());
+  candidates.weights.resize(logits.size());
+  std::iota(candidates.ids.begin(), candidates.ids.end(), 0);
+  // A temperature that underflows is as good as greedy; zero would divide zero by zero.
+  const float temperature = std::max(static_cast<float>(params.temperature), std::numeric_limits<float>::min());
+  scale_distances(logits, peak.value, temperature, candidates.distances);
+  exp_weights(candidates.distances, candidates.weights);
+  if (params.top_k > 0) keep_top_k(candidates, params.top_k);
+  if (params.top_p < 1.0) keep_top_p(candidates, params.top_p);
+  if (params.typical_p < 1.0) keep_typical_p(candidates, params.typical_p);
+  return candidates;
+}
+
+// Inverse of the cumulative distribution over ascending ids.
+int32_t draw(const Candidates& candidates, uint64_t seed, int64_t position) {
+  PhiloxStream random(seed, kSamplingStream, static_cast<uint64_t>(position));
+  const double target = random.next_double() * sum_double(candidates.weights);
+  double cumulative = 0;
+  size_t last = 0;  // with weight; rounding can leave the whole sum under the target
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates.weights[i] <= 0) continue;
+    last = i;
+    cumulative += static_cast<double>(candidates.weights[i]);
+    if (cumulative > target) break;
+  }
+  return candidates.ids[last];
+}
+
+// Natural log of the softmax's denominator, given the largest logit.
+double log_total(std::span<const float> logits, const Peak& peak) {
+  return static_cast<double>(peak.value) + std::log(sum_exp(logits, peak.value));
+}
+
+std::vector<TokenLogprob> best_alternatives(std::span<const float> logits, double log_sum, int32_t count) {
+  std::vector<TokenLogprob> result;
+  if (count <= 0) return result;
+  std::vector<float> keys(logits.size());
+  std::transform(logits.begin(), logits.end(), keys.begin(), [](float logit) { return -logit; });
+  for (const int32_t id : smallest(keys, static_cast<size_t>(count))) {
+    result.push_back({id, static_cast<float>(static_cast<double>(logits[static_cast<size_t>(id)]) - log_sum)});
+  }
+  return result;
+}
+
+Status out_of_range(const char* name, const char* rule) {
+  return invalid(std::string("`") + name + "` must be " + rule);
+}
+
+}  // namespace
+
+Status validate(const SamplingParams& params, int64_t vocab_size) {
+  // Comparisons are written so that NaN fails them.
+  constexpr double kMax = std::numeric_limits<float>::max();
+  const auto within = [](double value, double low, double high) { return value >= low && value <= high; };
+  if (!params.greedy && !(params.temperature > 0 && params.temperature <= kMax)) {
+    return out_of_range("temperature", "strictly positive and finite when sampling");
+  }
+  if (params.top_k < 0) return out_of_range("top_k", ">= 0 (0 turns it off)");
+  if (!(params.top_p > 0 && params.top_p <= 1)) return out_of_range("top_p", "> 0.0 and <= 1.0");
+  if (!(params.typical_p > 0 && params.typical_p <= 1)) return out_of_range("typical_p", "> 0.0 and <= 1.0");
+  if (!(params.repetition_penalty > 0 && params.repetition_penalty <= kMax)) {
+    return out_of_range("repetition_penalty", "strictly positive and finite");
+  }
+  if (!within(params.frequency_penalty, -kMax, kMax)) return out_of_range("frequency_penalty", "finite");
+  if (!within(params.presence_penalty, -kMax, kMax)) return out_of_range("presence_penalty", "finite");
+  for (const auto& [id, bias] : params.logit_bias) {
+    if (id < 0 || id >= vocab_size) {
+      return invalid("`logit_bias` names token " + std::to_string(id) + ", the vocabulary has ids 0 to " +
+                     std::to_string(vocab_size - 1));
+    }
+    if (!std::isfinite(bias)) return out_of_range("logit_bias", "finite");
+  }
+  return {};
+}
+
+Result<SampledToken> sample(std::span<const float> logits, const SamplingParams& params,
+                            std::span<const int32_t> prompt, std::span<const int32_t> output, int64_t position,
+                            int32_t num_alternatives) {
+  if (logits.empty()) return internal_error("no logits to sample from");
+  const Peak peak = find_peak(logits);
+  if (!peak.finite) return not_finite();
+  const double log_sum = log_total(logits, peak);
+
+  SampledToken token;
+  if (params.greedy && !changes_logits(params)) {
+    token.id = static_cast<int32_t>(peak.index);
+  } else {
+    std::vector<float> copy;
+    std::span<const float> view = logits;
+    Peak view_peak = peak;
+    if (changes_logits(params)) {
+      copy = adjusted(logits, params, prompt, output);
+      view = copy;
+      view_peak = find_peak(view);
+      if (!view_peak.finite) return invalid("penalties and `logit_bias` leave no finite logit to choose from");
+    }
+    token.id = params.greedy ? static_cast<int32_t>(view_peak.index)
+                             : draw(filter(view, view_peak, params), params.seed, position);
+  }
+  token.logprob = static_cast<float>(static_cast<double>(logits[static_cast<size_t>(token.id)]) - log_sum);
+  token.alternatives = best_alternatives(logits, log_sum, num_alternatives);
+  return token;
+}
+
+Result<std::vector<TokenProbability>> sampling_distribution(std::span<const float> logits, const SamplingParams& params,
+                                                            std::span<const int32_t> prompt,
+                                                            std::span<const int32_t> output) {
+  if (logits.empty()) return internal_error("no logits to sample from");
+  const std::vector<float> changed = adjusted(logits, params, prompt, output);
+  const Peak peak = find_peak(changed);
+  if (!peak.finite) return not_finite();
+  const Candidates candidates = filter(changed, peak, params);
+  const double total = sum_double(candidates.weights);
+  std::vector<TokenProbability> result;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates.weights[i] <= 0) continue;
+    result.push_back({candidates.ids[i], static_cast<double>(candidates.weights[i]) / total});
+  }
+  return result;
+}
+
+float logprob_of(std::span<const float> logits, int32_t id) {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  if (!in_vocabulary(id, logits)) return kNaN;
+  const Peak peak = find_peak(logits);
+  if (!peak.finite) return kNaN;
+  return static_cast<float>(static_cast<double>(logits[static_cast<size_t>(id)]) - log_total(logits, peak));
+}
+
+}  // namespace graft::runtime
