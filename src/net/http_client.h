@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "net/http.h"
+
+namespace graft::net {
+
+struct ClientRequest {
+  std::string method = "GET";
+  std::string url;
+  Headers headers;
+  std::string body;
+  std::chrono::milliseconds connect_timeout{10'000};
+  std::chrono::milliseconds timeout{60'000};  // the whole exchange; 0: none
+  size_t max_body_bytes = 256 * 1024 * 1024;  // a longer answer is an error (not where on_data takes it)
+  int max_redirects = 0;
+  // Takes the body as it comes instead of ClientResponse::body. false ends the transfer, which is then cancelled.
+  std::function<bool(std::string_view)> on_data;
+};
+
+struct ClientResponse {
+  int status = 0;
+  Headers headers;  // of the last answer, where redirects were followed
+  std::string body;
+};
+
+// One blocking exchange over http or https (libcurl). An HTTP status of 400 and more is an answer, not an error.
+// Errors: invalid (the URL), cancelled (on_data said so), io (everything else); the message names the URL.
+// Proxies are taken from the environment, but never for loopback addresses.
+Result<ClientResponse> http_send(const ClientRequest& request);
+Result<ClientResponse> http_get(const std::string& url);
+Result<ClientResponse> http_post_json(const std::string& url, std::string body);
+
+}  // namespace graft::net
