@@ -22,6 +22,8 @@ SEED = 2024
 
 
 class _VisibleText(html.parser.HTMLParser):
+    BLOCKS = ("br", "p", "div", "tr", "li", "h1", "h2", "h3")
+
     def __init__(self):
         super().__init__()
         self.pieces = []
@@ -30,12 +32,14 @@ class _VisibleText(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         if tag in ("script", "style"):
             self.hidden += 1
-        elif tag in ("br", "p", "div", "tr", "li", "h1", "h2", "h3"):
+        elif tag in self.BLOCKS:
             self.pieces.append("\n")
 
     def handle_endtag(self, tag):
         if tag in ("script", "style"):
             self.hidden = max(0, self.hidden - 1)
+        elif tag in self.BLOCKS:
+            self.pieces.append("\n")
 
     def handle_data(self, data):
         if not self.hidden:
