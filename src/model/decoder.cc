@@ -1,0 +1,91 @@
+#include "model/decoder.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "ops/embedding.h"
+#include "ops/linear.h"
+#include "ops/rms_norm.h"
+#include "ops/silu_mul.h"
+
+namespace graft::model {
+
+namespace {
+
+std::vector<ops::LoraSegment> lora_segments(std::span<const AdapterSegment> segments, int64_t layer, Linear which) {
+  std::vector<ops::LoraSegment> out;
+  for (const AdapterSegment& s : segments) {
+    const ops::LoraLinear& lora = s.adapter->linear(layer, which);
+    if (!lora.parts.empty()) out.push_back({s.row_begin, s.row_end, &lora});
+  }
+  return out;
+}
+
+Status check_shapes(const formats::ModelSpec& spec) {
+  if (spec.head_dim % 16 != 0 || spec.head_dim > 256) {
+    return unsupported(fmt::format("head_dim {}: the attention kernels need a multiple of 16 up to 256", spec.head_dim));
+  }
+  if (spec.num_heads % spec.num_kv_heads != 0) {
+    return invalid(fmt::format("{} query heads are no multiple of {} key/value heads", spec.num_heads,
+                               spec.num_kv_heads));
+  }
+  if (spec.hidden_size % 2 != 0 || spec.intermediate_size % 2 != 0) {
+    return unsupported("hidden_size and intermediate_size must be even");
+  }
+  if (spec.attention_bias || spec.mlp_bias) {
+    return unsupported("projections with a bias (attention_bias, mlp_bias) are not supported yet");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<Decoder> Decoder::create(formats::ModelSpec spec, Weights weights) {
+  GRAFT_CHECK_OK(check_shapes(spec));
+  return Decoder(std::move(spec), std::move(weights));
+}
+
+Decoder::Decoder(formats::ModelSpec spec, Weights weights)
+    : spec_(std::move(spec)), weights_(std::move(weights)), rope_(make_rope_table(spec_)) {}
+
+ops::AttentionShape Decoder::attention_shape() const {
+  return {spec_.num_heads, spec_.num_kv_heads, spec_.head_dim,
+          static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec_.head_dim)))};
+}
+
+at::Tensor Decoder::forward(std::span<const int32_t> tokens, AttentionContext& attention,
+                            std::span<const AdapterSegment> segments, bool track) const {
+  const ops::AttentionShape shape = attention_shape();
+  const at::ScalarType dtype = weights_.dtype;
+  at::Tensor residual = ops::embedding(tokens, weights_.embedding);
+  if (track) residual.requires_grad_(true);
+  for (int64_t i = 0; i < spec_.num_layers; ++i) {
+    const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];
+    const auto project = [&](Linear which, const at::Tensor& x, const at::Tensor& add = {}) {
+      return ops::linear(x, layer.linears[which], lora_segments(segments, i, which), add);
+    };
+    at::Tensor qkv = project(kQkv, ops::rms_norm(residual, layer.attention_norm, spec_.rms_norm_eps, dtype));
+    const at::Tensor attended = attention.attend(i, qkv, shape, rope_);
+    residual = project(kOut, attended, residual);
+    const at::Tensor gate_up = project(kGateUp, ops::rms_norm(residual, layer.mlp_norm, spec_.rms_norm_eps, dtype));
+    residual = project(kDownLinear, ops::silu_mul(gate_up), residual);
+  }
+  return residual;
+}
+
+at::Tensor Decoder::final_norm(const at::Tensor& rows) const {
+  return ops::rms_norm(rows, weights_.final_norm, spec_.rms_norm_eps, weights_.dtype);
+}
+
+void Decoder::logits(const at::Tensor& normed, at::Tensor& out) const {
+  ops::project_into(normed, weights_.lm_head, out);
+}
+
+at::Tensor PackedContext::attend(int64_t layer, at::Tensor& qkv, const ops::AttentionShape& shape,
+                                 const ops::RopeTable& rope) {
+  (void)layer;
+  return ops::packed_attention(qkv, shape, rope, cu_seqlens_);
+}
+
+}  // namespace graft::model

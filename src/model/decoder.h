@@ -1,0 +1,75 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "formats/model_spec.h"
+#include "model/adapter.h"
+#include "model/weights.h"
+#include "ops/attention.h"
+
+namespace graft::model {
+
+// How a layer's attention reads keys and values: packed segments while training, paged blocks while serving. It is the
+// one thing that differs between the two.
+class AttentionContext {
+ public:
+  virtual ~AttentionContext() = default;
+  // qkv [tokens, (heads + 2 kv_heads) * head_dim], before rotation; may be overwritten -> [tokens, heads * head_dim]
+  virtual at::Tensor attend(int64_t layer, at::Tensor& qkv, const ops::AttentionShape& shape,
+                            const ops::RopeTable& rope) = 0;
+};
+
+// Rows [row_begin, row_end) of the batch use `adapter`; rows of no segment the base model.
+struct AdapterSegment {
+  int64_t row_begin = 0, row_end = 0;
+  const Adapter* adapter = nullptr;
+};
+
+// The decoder of every family that ModelSpec can describe. One forward for training, serving, scoring: ragged input
+// without padding.
+class Decoder {
+ public:
+  // Refuses a spec whose shapes the kernels cannot run.
+  static Result<Decoder> create(formats::ModelSpec spec, Weights weights);
+
+  // -> the residual stream after the last layer, [tokens, hidden] float32. `track` records gradients.
+  at::Tensor forward(std::span<const int32_t> tokens, AttentionContext& attention,
+                     std::span<const AdapterSegment> segments, bool track = false) const;
+  // Rows of the residual stream -> what the output projection reads, [rows, hidden] of the model's dtype.
+  [[nodiscard]] at::Tensor final_norm(const at::Tensor& rows) const;
+  // -> [rows, vocab] float32, written into `out` (of at least that size).
+  void logits(const at::Tensor& normed, at::Tensor& out) const;
+
+  [[nodiscard]] const formats::ModelSpec& spec() const { return spec_; }
+  [[nodiscard]] const Weights& weights() const { return weights_; }
+  [[nodiscard]] ops::AttentionShape attention_shape() const;
+  [[nodiscard]] at::ScalarType dtype() const { return weights_.dtype; }
+
+ private:
+  Decoder(formats::ModelSpec spec, Weights weights);
+
+  formats::ModelSpec spec_;
+  Weights weights_;
+  ops::RopeTable rope_;
+};
+
+// Cosines and sines as transformers computes them for the spec's kind of rotary embedding.
+ops::RopeTable make_rope_table(const formats::ModelSpec& spec);
+
+// Whole sequences, gradients flow.
+class PackedContext : public AttentionContext {
+ public:
+  explicit PackedContext(std::vector<int32_t> cu_seqlens) : cu_seqlens_(std::move(cu_seqlens)) {}
+  at::Tensor attend(int64_t layer, at::Tensor& qkv, const ops::AttentionShape& shape,
+                    const ops::RopeTable& rope) override;
+
+ private:
+  std::vector<int32_t> cu_seqlens_;
+};
+
+}  // namespace graft::model

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "formats/model_spec.h"
+#include "model/projections.h"
+#include "ops/weight.h"
+
+namespace graft::model {
+
+struct LayerWeights {
+  at::Tensor attention_norm, mlp_norm;  // [hidden] float32
+  std::array<ops::LinearWeight, kLinears> linears;
+};
+
+// The frozen weights of a model, mapped read-only from its prepared file: processes on a host share one copy.
+struct Weights {
+  at::ScalarType dtype = at::kFloat;
+  ops::LinearWeight embedding;  // [vocab, hidden]
+  ops::LinearWeight lm_head;    // [vocab, hidden]; the embedding's bytes where the model ties them
+  at::Tensor final_norm;        // [hidden] float32
+  std::vector<LayerWeights> layers;
+};
+
+// The layout's version is part of the prepared file's name: a changed layout is prepared anew.
+inline constexpr const char* kLayoutVersion = "panel16-v1";
+
+// Maps a prepared file. Errors name the file and what is missing or of the wrong shape.
+Result<Weights> open_prepared(const std::filesystem::path& file, const formats::ModelSpec& spec);
+
+}  // namespace graft::model

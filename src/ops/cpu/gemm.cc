@@ -1,0 +1,357 @@
+#include "ops/cpu/gemm.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <vector>
+
+#include "ops/cpu/parallel.h"
+
+namespace graft::ops::cpu {
+
+namespace {
+
+constexpr int64_t kBlockColumns = kTilePanels * kPanel;
+constexpr int64_t kChunkRows = 16 * kTileRows;  // rows of a task
+constexpr int64_t kPackedRowsLimit = 4096;      // rows of W in one transposed scratch panel: keeps it in L2
+constexpr int kPanelSlot = 0, kSumSlot = 2;     // thread_scratch slots (1 belongs to attention)
+
+// 64 columns of one part.
+struct ColumnBlock {
+  int64_t part;
+  int64_t first;  // column within the part
+  int64_t count;
+};
+
+std::vector<ColumnBlock> column_blocks(std::span<const WeightPart> parts) {
+  std::vector<ColumnBlock> blocks;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    for (int64_t j = 0; j < parts[p].n; j += kBlockColumns) {
+      blocks.push_back({static_cast<int64_t>(p), j, std::min(kBlockColumns, parts[p].n - j)});
+    }
+  }
+  return blocks;
+}
+
+// Rows that have the same adapter.
+struct Run {
+  int64_t begin, end;
+  std::vector<const Graft*> graft;  // by part, nullptr where none
+};
+
+std::vector<Run> row_runs(const ProductArgs& args, size_t parts) {
+  std::vector<int64_t> cuts = {0, args.m};
+  for (const Graft& g : args.grafts) {
+    cuts.push_back(g.row_begin);
+    cuts.push_back(g.row_end);
+  }
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  std::vector<Run> runs;
+  for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+    runs.push_back({cuts[i], cuts[i + 1], std::vector<const Graft*>(parts, nullptr)});
+  }
+  for (const Graft& g : args.grafts) {
+    for (Run& run : runs) {
+      if (run.begin >= g.row_begin && run.end <= g.row_end) run.graft[static_cast<size_t>(g.part)] = &g;
+    }
+  }
+  return runs;
+}
+
+template <class T>
+const T* row_of(const void* base, int64_t ld, int64_t row) {
+  return static_cast<const T*>(base) + row * ld;
+}
+
+template <class T>
+void set_graft(TileArgs& tile, const Graft& graft, int64_t row, int64_t column, int panels) {
+  tile.a2 = row_of<T>(graft.t, graft.ldt, row);
+  tile.lda2 = graft.ldt;
+  tile.k2 = graft.rank;
+  for (int p = 0; p < panels; ++p) {
+    tile.b2[p] = static_cast<const T*>(graft.b) + (column / kPanel + p) * panel_elements(graft.rank);
+  }
+}
+
+// Where a tile's results go: column `column` of c and add.
+template <class T>
+void set_output(TileArgs& tile, const ProductArgs& args, int64_t row, int64_t column, int64_t count) {
+  tile.n = static_cast<int>(count);
+  tile.c_is_float = args.c_is_float;
+  tile.ldc = args.ldc;
+  if (args.c_is_float) {
+    tile.c = static_cast<float*>(args.c) + row * args.ldc + column;
+  } else {
+    tile.c = static_cast<T*>(args.c) + row * args.ldc + column;
+  }
+  tile.add = args.add == nullptr ? nullptr : args.add + row * args.ldadd + column;
+  tile.ldadd = args.ldadd;
+}
+
+// Calls tile(row, rows) over [begin, end) in the largest tiles there are.
+template <class F>
+void for_tiles(int64_t begin, int64_t end, const F& tile) {
+  for (int64_t row = begin; row < end; row += kTileRows) {
+    tile(row, static_cast<int>(std::min<int64_t>(kTileRows, end - row)));
+  }
+}
+
+// One block of columns of rows [begin, end).
+template <class T>
+void product_block(const ProductArgs& args, const std::vector<Run>& runs, const ColumnBlock& block, int64_t begin,
+                   int64_t end) {
+  const WeightPart& part = args.parts[static_cast<size_t>(block.part)];
+  const int panels = static_cast<int>((block.count + kPanel - 1) / kPanel);
+  const auto& kernels = typed_kernels<T>();
+  TileArgs base;
+  base.lda = args.lda;
+  base.k = args.k;
+  for (int p = 0; p < panels; ++p) {
+    base.b[p] = static_cast<const T*>(part.packed) + (block.first / kPanel + p) * panel_elements(args.k);
+  }
+  const auto overlaps = [&](const Run& run) { return run.begin < end && run.end > begin; };
+  const auto first = std::find_if(runs.begin(), runs.end(), overlaps);
+  const auto last = std::find_if_not(first, runs.end(), overlaps);
+
+  if (last - first == 1) {
+    const Graft* graft = first->graft[static_cast<size_t>(block.part)];
+    for_tiles(begin, end, [&](int64_t row, int rows) {
+      TileArgs tile = base;
+      tile.a = row_of<T>(args.a, args.lda, row);
+      if (graft != nullptr) set_graft<T>(tile, *graft, row, block.first, panels);
+      set_output<T>(tile, args, row, part.column + block.first, block.count);
+      kernels.tile[rows - 1][panels - 1](tile);
+    });
+    return;
+  }
+  // Several adapters: the base product in full tiles, kept as float32, then each run takes its chain up again.
+  auto* sums = static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+  for_tiles(begin, end, [&](int64_t row, int rows) {
+    TileArgs tile = base;
+    tile.a = row_of<T>(args.a, args.lda, row);
+    tile.c = sums + (row - begin) * kBlockColumns;
+    tile.ldc = kBlockColumns;
+    tile.c_is_float = true;
+    tile.n = static_cast<int>(panels * kPanel);
+    kernels.tile[rows - 1][panels - 1](tile);
+  });
+  for (auto run = first; run != last; ++run) {
+    const Graft* graft = run->graft[static_cast<size_t>(block.part)];
+    for_tiles(std::max(begin, run->begin), std::min(end, run->end), [&](int64_t row, int rows) {
+      TileArgs tile;
+      tile.init = sums + (row - begin) * kBlockColumns;
+      tile.ldinit = kBlockColumns;
+      if (graft != nullptr) set_graft<T>(tile, *graft, row, block.first, panels);
+      set_output<T>(tile, args, row, part.column + block.first, block.count);
+      kernels.tile[rows - 1][panels - 1](tile);
+    });
+  }
+}
+
+// Transposed panels of rows [n0, n0 + count) of all parts laid one after the other, columns [16 j, 16 j + 16).
+template <class T>
+void gather_transposed(std::span<const WeightPart> parts, int64_t k, int64_t n0, int64_t count, int64_t j, T* panel) {
+  for (const WeightPart& part : parts) {
+    const int64_t begin = std::max(n0, part.column);
+    const int64_t end = std::min(n0 + count, part.column + part.n);
+    if (begin >= end) continue;
+    const int64_t first = begin - part.column;  // a multiple of 16: n0 is 0 or a multiple of the limit in a lone part
+    const int64_t rows = (end - begin + kPanel - 1) / kPanel * kPanel;
+    typed_kernels<T>().pack_transposed(part.packed, k, first, rows, j, panel + (begin - n0) * kPanel);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void product(const ProductArgs& args) {
+  if (args.m == 0) return;
+  const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
+  const std::vector<Run> runs = row_runs(args, args.parts.size());
+  const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
+  parallel_for(static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
+    const int64_t begin = task % chunks * kChunkRows;
+    product_block<T>(args, runs, blocks[static_cast<size_t>(task / chunks)], begin,
+                     std::min(args.m, begin + kChunkRows));
+  });
+}
+
+template <class T>
+void product_transposed(const ProductArgs& args) {
+  if (args.m == 0) return;
+  int64_t columns = 0;
+  for (const WeightPart& part : args.parts) columns = std::max(columns, part.column + part.n);
+  assert(args.parts.size() == 1 || columns <= kPackedRowsLimit || columns % 2 == 0);
+  const int64_t step = args.parts.size() == 1 ? std::min(columns, kPackedRowsLimit) : columns;
+  const bool several_steps = step < columns;
+  const int64_t blocks = (args.k + kBlockColumns - 1) / kBlockColumns;
+  // Rows are split as well where there are many: nine blocks over two threads would leave one idle.
+  const int64_t row_tasks = args.m >= 8 * kChunkRows / 2 ? 2 : 1;
+  const int64_t task_rows = ((args.m + row_tasks - 1) / row_tasks + kTileRows - 1) / kTileRows * kTileRows;
+  const int64_t panel_stride = (step + kPanel) * kPanel;
+  std::vector<Run> runs = row_runs(args, 1);
+
+  parallel_for(blocks * row_tasks, [&](int64_t task) {
+    const int64_t j = task / row_tasks * kBlockColumns;
+    const int64_t count = std::min(kBlockColumns, args.k - j);
+    const int panels = static_cast<int>((count + kPanel - 1) / kPanel);
+    const int64_t begin = task % row_tasks * task_rows;
+    const int64_t end = std::min(args.m, begin + task_rows);
+    if (begin >= end) return;
+    T* packed =
+        static_cast<T*>(thread_scratch(kPanelSlot, kTilePanels * panel_stride * static_cast<int64_t>(sizeof(T))));
+    float* sums =
+        several_steps ? static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4)) : nullptr;
+    for (int64_t n0 = 0; n0 < columns; n0 += step) {
+      const int64_t rows_of_w = std::min(step, columns - n0);
+      const bool last_step = n0 + step >= columns;
+      for (int p = 0; p < panels; ++p) {
+        gather_transposed<T>(args.parts, args.k, n0, rows_of_w, j / kPanel + p, packed + p * panel_stride);
+      }
+      for (const Run& run : runs) {
+        for_tiles(std::max(begin, run.begin), std::min(end, run.end), [&](int64_t row, int rows) {
+          TileArgs tile;
+          tile.a = row_of<T>(args.a, args.lda, row) + n0;
+          tile.lda = args.lda;
+          for (int p = 0; p < panels; ++p) tile.b[p] = packed + p * panel_stride;
+          tile.k = rows_of_w + (rows_of_w & 1);
+          float* sum = several_steps ? sums + (row - begin) * kBlockColumns : nullptr;
+          if (n0 > 0) {
+            tile.init = sum;
+            tile.ldinit = kBlockColumns;
+          }
+          if (last_step) {
+            if (run.graft[0] != nullptr) set_graft<T>(tile, *run.graft[0], row, j, panels);
+            set_output<T>(tile, args, row, j, count);
+          } else {
+            tile.c = sum;
+            tile.ldc = kBlockColumns;
+            tile.c_is_float = true;
+            tile.n = static_cast<int>(panels * kPanel);
+          }
+          typed_kernels<T>().tile[rows - 1][panels - 1](tile);
+        });
+      }
+    }
+  });
+}
+
+template <class T>
+void shrink(std::span<const Shrink> jobs) {
+  struct Task {
+    const Shrink* job;
+    int64_t begin, end;
+  };
+  std::vector<Task> tasks;
+  for (const Shrink& job : jobs) {
+    for (int64_t row = job.row_begin; row < job.row_end; row += kChunkRows) {
+      tasks.push_back({&job, row, std::min(job.row_end, row + kChunkRows)});
+    }
+  }
+  parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+    const Task& task = tasks[static_cast<size_t>(i)];
+    const Shrink& job = *task.job;
+    for (int64_t j = 0; j < job.n; j += kBlockColumns) {
+      const int64_t count = std::min(kBlockColumns, job.n - j);
+      const int panels = static_cast<int>((count + kPanel - 1) / kPanel);
+      for_tiles(task.begin, task.end, [&](int64_t row, int rows) {
+        TileArgs tile;
+        tile.a = row_of<T>(job.x, job.ldx, row);
+        tile.lda = job.ldx;
+        for (int p = 0; p < panels; ++p) {
+          tile.b[p] = static_cast<const T*>(job.packed) + (j / kPanel + p) * panel_elements(job.k);
+        }
+        tile.k = job.k;
+        tile.alpha = job.alpha;
+        tile.c = static_cast<T*>(job.t) + row * job.ldt + j;
+        tile.ldc = job.ldt;
+        tile.n = static_cast<int>(count);
+        typed_kernels<T>().tile[rows - 1][panels - 1](tile);
+      });
+    }
+  });
+}
+
+template <class T>
+void accumulate_outer(const T* left_t, int64_t ld_left, int64_t r, const T* right, int64_t ld_right, int64_t m,
+                      int64_t n, float* c, int64_t ldc) {
+  if (m == 0) return;
+  const int64_t blocks = (n + kBlockColumns - 1) / kBlockColumns;
+  const int64_t even = m + (m & 1);
+  parallel_for(blocks, [&](int64_t block) {
+    const int64_t j = block * kBlockColumns;
+    const int64_t count = std::min(kBlockColumns, n - j);
+    const int panels = static_cast<int>((count + kPanel - 1) / kPanel);
+    T* packed =
+        static_cast<T*>(thread_scratch(kPanelSlot, kTilePanels * even * kPanel * static_cast<int64_t>(sizeof(T))));
+    for (int p = 0; p < panels; ++p) {
+      typed_kernels<T>().pack_columns(right + j + p * kPanel, ld_right, std::min(kPanel, count - p * kPanel), m,
+                                      packed + p * even * kPanel);
+    }
+    for_tiles(0, r, [&](int64_t row, int rows) {
+      TileArgs tile;
+      tile.a = left_t + row * ld_left;
+      tile.lda = ld_left;
+      for (int p = 0; p < panels; ++p) tile.b[p] = packed + p * even * kPanel;
+      tile.k = even;
+      tile.c = c + row * ldc + j;
+      tile.ldc = ldc;
+      tile.add = c + row * ldc + j;
+      tile.ldadd = ldc;
+      tile.c_is_float = true;
+      tile.n = static_cast<int>(count);
+      typed_kernels<T>().tile[rows - 1][panels - 1](tile);
+    });
+  });
+}
+
+namespace {
+void convert(const float* from, int64_t n, float* to) { std::memcpy(to, from, static_cast<size_t>(n) * 4); }
+void convert(const float* from, int64_t n, bf16* to) {
+  for (int64_t i = 0; i < n; ++i) to[i] = to_bf16(from[i]);
+}
+}  // namespace
+
+template <class T>
+void pack(const float* w, int64_t ldw, int64_t n, int64_t k, T* packed) {
+  const int64_t panels = (n + kPanel - 1) / kPanel;
+  parallel_for(panels, [&](int64_t p) {
+    const int64_t rows = std::min(kPanel, n - p * kPanel);
+    std::vector<T> row_major(static_cast<size_t>(rows * k));
+    for (int64_t r = 0; r < rows; ++r) convert(w + (p * kPanel + r) * ldw, k, row_major.data() + r * k);
+    typed_kernels<T>().pack_rows(row_major.data(), k, rows, k, packed + p * panel_elements(k));
+  });
+}
+
+template <class T>
+void pack_transpose(const float* src, int64_t lds, int64_t n, int64_t k, T* packed) {
+  const int64_t panels = (n + kPanel - 1) / kPanel;
+  std::vector<T> rows(static_cast<size_t>(k * kPanel));
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t columns = std::min(kPanel, n - p * kPanel);
+    for (int64_t i = 0; i < k; ++i) convert(src + i * lds + p * kPanel, columns, rows.data() + i * kPanel);
+    typed_kernels<T>().pack_columns(rows.data(), kPanel, columns, k, packed + p * panel_elements(k));
+  }
+}
+
+template <class T>
+void unpack_row(const T* packed, int64_t k, int64_t row, float* out) {
+  constexpr int64_t kWidth = sizeof(T) == 2 ? 2 : 1;
+  const T* panel = packed + row / kPanel * panel_elements(k) + row % kPanel * kWidth;
+  for (int64_t i = 0; i < k; ++i) out[i] = to_float(panel[i / kWidth * kWidth * kPanel + i % kWidth]);
+}
+
+#define GRAFT_INSTANTIATE(T)                                                                                           \
+  template void product<T>(const ProductArgs&);                                                                        \
+  template void product_transposed<T>(const ProductArgs&);                                                             \
+  template void shrink<T>(std::span<const Shrink>);                                                                    \
+  template void accumulate_outer<T>(const T*, int64_t, int64_t, const T*, int64_t, int64_t, int64_t, float*, int64_t); \
+  template void pack<T>(const float*, int64_t, int64_t, int64_t, T*);                                                  \
+  template void pack_transpose<T>(const float*, int64_t, int64_t, int64_t, T*);                                        \
+  template void unpack_row<T>(const T*, int64_t, int64_t, float*);
+GRAFT_INSTANTIATE(float)
+GRAFT_INSTANTIATE(bf16)
+#undef GRAFT_INSTANTIATE
+
+}  // namespace graft::ops::cpu

@@ -1,0 +1,279 @@
+#include "ops/linear.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <memory>
+
+#include "ops/dropout.h"
+#include "ops/dtype.h"
+
+namespace graft::ops {
+
+namespace {
+
+// What a call needs beside tensors; kept alive by the graph.
+struct Call : torch::CustomClassHolder {
+  const LinearWeight* weight = nullptr;
+  std::vector<LoraSegment> segments;
+};
+
+int64_t max_rank(std::span<const LoraSegment> segments) {
+  int64_t rank = 0;
+  for (const LoraSegment& s : segments) rank = std::max(rank, s.lora->total_rank);
+  return rank;
+}
+
+bool has_dropout(const Call& call) {
+  for (const LoraSegment& s : call.segments) {
+    if (s.lora->dropout > 0) return true;
+  }
+  return false;
+}
+
+// t [tokens, rank] = scale * x A^T of every segment.
+template <class T>
+void shrink_inputs(const Call& call, const at::Tensor& x, at::Tensor& t) {
+  std::vector<cpu::Shrink> jobs;
+  for (const LoraSegment& s : call.segments) {
+    for (const LoraPart& part : s.lora->parts) {
+      jobs.push_back({s.row_begin, s.row_end, part.a, part.rank, x.size(1), data<T>(x), x.size(1), part.scale,
+                      mutable_data<T>(t) + part.column, t.size(1)});
+    }
+  }
+  cpu::shrink<T>(jobs);
+}
+
+template <class T>
+std::vector<cpu::Graft> expand_grafts(const Call& call, const at::Tensor& t) {
+  std::vector<cpu::Graft> grafts;
+  for (const LoraSegment& s : call.segments) {
+    for (const LoraPart& part : s.lora->parts) {
+      grafts.push_back({s.row_begin, s.row_end, part.part, data<T>(t) + part.column, t.size(1), part.b, part.rank});
+    }
+  }
+  return grafts;
+}
+
+template <class T>
+at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& lora_x, const at::Tensor& residual,
+                       at::Tensor& t) {
+  const LinearWeight& w = *call.weight;
+  const int64_t rank = max_rank(call.segments);
+  std::vector<cpu::Graft> grafts;
+  if (rank > 0) {
+    t = at::empty({x.size(0), rank}, x.options());
+    shrink_inputs<T>(call, lora_x, t);
+    grafts = expand_grafts<T>(call, t);
+  }
+  at::Tensor y = at::empty({x.size(0), w.out_features}, residual.defined() ? residual.options() : x.options());
+  cpu::ProductArgs args;
+  args.a = data<T>(x);
+  args.lda = x.size(1);
+  args.m = x.size(0);
+  args.k = w.in_features;
+  args.parts = w.parts;
+  args.grafts = grafts;
+  if (residual.defined()) {
+    args.add = residual.const_data_ptr<float>();
+    args.ldadd = w.out_features;
+  }
+  args.c = y.mutable_data_ptr();
+  args.ldc = w.out_features;
+  args.c_is_float = y.scalar_type() == at::kFloat;
+  cpu::product<T>(args);
+  return y;
+}
+
+// dt [tokens, rank] = scale * dy B of every segment.
+template <class T>
+at::Tensor shrink_gradients(const Call& call, const at::Tensor& dy) {
+  at::Tensor dt = at::empty({dy.size(0), max_rank(call.segments)}, dy.options());
+  std::vector<cpu::Shrink> jobs;
+  for (const LoraSegment& s : call.segments) {
+    for (const LoraPart& part : s.lora->parts) {
+      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
+      jobs.push_back({s.row_begin, s.row_end, part.bt, part.rank, w.n, data<T>(dy) + w.column, dy.size(1), part.scale,
+                      mutable_data<T>(dt) + part.column, dt.size(1)});
+    }
+  }
+  cpu::shrink<T>(jobs);
+  return dt;
+}
+
+// Rows of a segment of m [tokens, rank], transposed: [rank, rows rounded up to even], zero-padded.
+at::Tensor transpose_rows(const at::Tensor& m, int64_t begin, int64_t end) {
+  const int64_t rows = end - begin;
+  at::Tensor out = at::zeros({m.size(1), rows + (rows & 1)}, m.options());
+  out.narrow(1, 0, rows).copy_(m.narrow(0, begin, rows).t());
+  return out;
+}
+
+template <class T>
+void accumulate_weight_gradients(const Call& call, const at::Tensor& lora_x, const at::Tensor& t, const at::Tensor& dt,
+                                 const at::Tensor& dy) {
+  for (const LoraSegment& s : call.segments) {
+    if (s.lora->grad_a == nullptr) continue;
+    const int64_t rows = s.row_end - s.row_begin;
+    const at::Tensor dt_t = transpose_rows(dt, s.row_begin, s.row_end);
+    cpu::accumulate_outer<T>(data<T>(dt_t), dt_t.size(1), s.lora->total_rank,
+                             data<T>(lora_x) + s.row_begin * lora_x.size(1), lora_x.size(1), rows, lora_x.size(1),
+                             s.lora->grad_a, lora_x.size(1));
+    const at::Tensor t_t = transpose_rows(t, s.row_begin, s.row_end);
+    for (const LoraPart& part : s.lora->parts) {
+      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
+      cpu::accumulate_outer<T>(data<T>(t_t) + part.column * t_t.size(1), t_t.size(1), part.rank,
+                               data<T>(dy) + s.row_begin * dy.size(1) + w.column, dy.size(1), rows, w.n, part.grad_bt,
+                               w.n);
+    }
+  }
+}
+
+template <class T>
+at::Tensor input_gradient(const Call& call, const at::Tensor& dy, const at::Tensor& dt) {
+  const LinearWeight& w = *call.weight;
+  at::Tensor dx = at::empty({dy.size(0), w.in_features}, dy.options());
+  std::vector<cpu::Graft> grafts;
+  const bool fused = !has_dropout(call);
+  for (const LoraSegment& s : call.segments) {
+    if (fused) grafts.push_back({s.row_begin, s.row_end, 0, data<T>(dt), dt.size(1), s.lora->at, s.lora->total_rank});
+  }
+  cpu::ProductArgs args;
+  args.a = data<T>(dy);
+  args.lda = dy.size(1);
+  args.m = dy.size(0);
+  args.k = w.in_features;
+  args.parts = w.parts;
+  args.grafts = grafts;
+  args.c = mutable_data<T>(dx);
+  args.ldc = w.in_features;
+  cpu::product_transposed<T>(args);
+  if (fused) return dx;
+  // With dropout the adapter's share goes through the mask before it joins.
+  for (const LoraSegment& s : call.segments) {
+    const int64_t rows = s.row_end - s.row_begin;
+    at::Tensor share = at::empty({rows, w.in_features}, dy.options());
+    const cpu::WeightPart at_part{s.lora->at, w.in_features, 0};
+    cpu::ProductArgs lora;
+    lora.a = data<T>(dt) + s.row_begin * dt.size(1);
+    lora.lda = dt.size(1);
+    lora.m = rows;
+    lora.k = s.lora->total_rank;
+    lora.parts = {&at_part, 1};
+    lora.c = mutable_data<T>(share);
+    lora.ldc = w.in_features;
+    cpu::product<T>(lora);
+    dx.narrow(0, s.row_begin, rows).add_(dropout(share, s.lora->dropout, s.lora->dropout_stream));
+  }
+  return dx;
+}
+
+at::Tensor dropped_input(const Call& call, const at::Tensor& x) {
+  if (!has_dropout(call)) return x;
+  at::Tensor out = at::empty_like(x);
+  for (const LoraSegment& s : call.segments) {
+    out.narrow(0, s.row_begin, s.row_end - s.row_begin)
+        .copy_(dropout(x.narrow(0, s.row_begin, s.row_end - s.row_begin), s.lora->dropout, s.lora->dropout_stream));
+  }
+  return out;
+}
+
+at::Tensor dispatch_forward(const Call& call, const at::Tensor& x, const at::Tensor& lora_x, const at::Tensor& residual,
+                            at::Tensor& t) {
+  return call.weight->dtype == at::kBFloat16 ? run_forward<cpu::bf16>(call, x, lora_x, residual, t)
+                                             : run_forward<float>(call, x, lora_x, residual, t);
+}
+
+template <class T>
+at::Tensor run_backward(const Call& call, const at::Tensor& lora_x, const at::Tensor& t, const at::Tensor& dy) {
+  at::Tensor dt;
+  if (!call.segments.empty()) {
+    dt = shrink_gradients<T>(call, dy);
+    accumulate_weight_gradients<T>(call, lora_x, t, dt, dy);
+  }
+  return input_gradient<T>(call, dy, dt);
+}
+
+class LinearFunction : public torch::autograd::Function<LinearFunction> {
+ public:
+  // `add` is the residual, or empty: a Function cannot take an undefined tensor.
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& add,
+                            const c10::intrusive_ptr<Call>& call) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const at::Tensor residual = add.numel() > 0 ? add : at::Tensor();
+    at::Tensor t;
+    const at::Tensor lora_x = dropped_input(*call, x);
+    at::Tensor y = dispatch_forward(*call, x, lora_x, residual, t);
+    ctx->saved_data["call"] = c10::IValue::make_capsule(call);
+    ctx->saved_data["residual"] = residual.defined();
+    ctx->save_for_backward({call->segments.empty() ? at::Tensor() : lora_x, t});
+    return y;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 const torch::autograd::variable_list& grads) {
+    const auto call = c10::static_intrusive_pointer_cast<Call>(ctx->saved_data["call"].toCapsule());
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor dy = grads[0].to(call->weight->dtype).contiguous();
+    at::Tensor dx = call->weight->dtype == at::kBFloat16 ? run_backward<cpu::bf16>(*call, saved[0], saved[1], dy)
+                                                         : run_backward<float>(*call, saved[0], saved[1], dy);
+    const bool with_residual = ctx->saved_data["residual"].toBool();
+    return {dx, with_residual ? grads[0] : at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<const LoraSegment> segments,
+                  const at::Tensor& residual) {
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in_features && x.scalar_type() == weight.dtype && x.is_contiguous(),
+              "[linear] x must be contiguous [tokens, ", weight.in_features, "] of the weight's dtype");
+  auto call = c10::make_intrusive<Call>();
+  call->weight = &weight;
+  call->segments.assign(segments.begin(), segments.end());
+  if (x.requires_grad() || (residual.defined() && residual.requires_grad())) {
+    return LinearFunction::apply(x, residual.defined() ? residual : at::empty({0}), call);
+  }
+  at::Tensor t;
+  return dispatch_forward(*call, x, dropped_input(*call, x), residual, t);
+}
+
+void project_into(const at::Tensor& x, const LinearWeight& weight, at::Tensor& out) {
+  TORCH_CHECK(x.is_contiguous() && x.size(1) == weight.in_features && out.size(0) >= x.size(0) &&
+                  out.size(1) == weight.out_features && out.scalar_type() == at::kFloat,
+              "[project_into] out must be float32 [>= tokens, ", weight.out_features, "]");
+  cpu::ProductArgs args;
+  args.a = x.const_data_ptr();
+  args.lda = x.size(1);
+  args.m = x.size(0);
+  args.k = weight.in_features;
+  args.parts = weight.parts;
+  args.c = out.mutable_data_ptr();
+  args.ldc = weight.out_features;
+  args.c_is_float = true;
+  if (weight.dtype == at::kBFloat16) {
+    cpu::product<cpu::bf16>(args);
+  } else {
+    cpu::product<float>(args);
+  }
+}
+
+at::Tensor linear_composed(const at::Tensor& x, const at::Tensor& w, std::span<const DenseLora> loras,
+                           const at::Tensor& residual) {
+  at::Tensor y = at::linear(x, w).to(at::kFloat);
+  for (const DenseLora& lora : loras) {
+    const int64_t rows = lora.row_end - lora.row_begin;
+    const at::Tensor part = x.narrow(0, lora.row_begin, rows);
+    const at::Tensor low =
+        (at::linear(part, lora.a.to(x.scalar_type())).to(at::kFloat) * lora.scale).to(x.scalar_type());
+    const at::Tensor grafted = at::linear(low, lora.b.to(x.scalar_type())).to(at::kFloat);
+    at::Tensor whole = at::zeros_like(y);
+    whole.narrow(0, lora.row_begin, rows).narrow(1, lora.column, lora.b.size(0)).copy_(grafted);
+    y = y + whole;
+  }
+  return residual.defined() ? y + residual : y.to(x.scalar_type());
+}
+
+}  // namespace graft::ops

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <span>
+
+#include "ops/weight.h"
+
+namespace graft::ops {
+
+// Every projection of the model: y = x W^T + scale (x A^T) B^T of each row's adapter (+ residual).
+//
+//   x        [tokens, in], the weight's dtype
+//   segments rows sorted by adapter, disjoint, ascending
+//   residual undefined, or [tokens, out] float32
+//   returns  [tokens, out]: the weight's dtype without a residual, float32 with one
+//
+// A row's result depends on the row, the weight and its adapter alone, bit for bit. Differentiable by x and residual;
+// gradients of A and B are added to the buffers that the LoraLinear names (never formed: the gradient of W).
+// LoRA: Hu et al., 2021.
+at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<const LoraSegment> segments = {},
+                  const at::Tensor& residual = {});
+
+// x W^T as float32 into the first rows of `out` [>= tokens, out]: for logits, whose memory is kept between steps.
+void project_into(const at::Tensor& x, const LinearWeight& weight, at::Tensor& out);
+
+// The same from ATen's operators: the definition, the oracle of the tests, the way on other devices.
+struct DenseLora {
+  int64_t row_begin = 0, row_end = 0;
+  int64_t column = 0;  // of the output, where the part begins
+  at::Tensor a, b;     // [rank, in], [n, rank]
+  double scale = 1.0;
+};
+at::Tensor linear_composed(const at::Tensor& x, const at::Tensor& w, std::span<const DenseLora> loras,
+                           const at::Tensor& residual = {});
+
+}  // namespace graft::ops

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "ops/cpu/gemm.h"
+
+namespace graft::ops {
+
+// A projection's frozen weight, possibly several matrices that share an input (q, k, v; gate, up): the outputs stand
+// beside each other, [tokens, out_features].
+struct LinearWeight {
+  at::ScalarType dtype = at::kFloat;  // float32 or bfloat16
+  int64_t in_features = 0;
+  int64_t out_features = 0;
+  std::vector<cpu::WeightPart> parts;  // packed for the kernels
+  std::shared_ptr<const void> owner;   // keeps the packed bytes alive: a mapped file, usually
+};
+
+// Packs dense parts, each [n, in], float32. For tests and small tools; models come packed from their prepared file.
+LinearWeight pack_linear(const std::vector<at::Tensor>& parts, at::ScalarType dtype);
+at::Tensor unpack_linear(const LinearWeight& weight);  // [out, in], in the weight's dtype
+
+// Low-rank factors of one part of a projection, in kernel form. Ranks are padded with zeros to an even number.
+struct LoraPart {
+  int64_t part = 0;
+  int64_t column = 0;  // of t: where this part's rank begins
+  int64_t rank = 0;    // even
+  float scale = 1.0F;
+  const void* a = nullptr;   // packed [rank, in]
+  const void* b = nullptr;   // packed [n, rank]
+  const void* bt = nullptr;  // packed [rank, n]; training only
+  float* grad_bt = nullptr;  // [rank, n] float32, accumulated; training only
+};
+
+// One adapter on one projection.
+struct LoraLinear {
+  std::vector<LoraPart> parts;
+  int64_t total_rank = 0;       // columns of t
+  const void* at = nullptr;     // packed [in, total_rank]; training only
+  float* grad_a = nullptr;      // [total_rank, in] float32, accumulated; training only
+  float dropout = 0.0F;         // of the input of A; training only
+  uint64_t dropout_stream = 0;  // names the random numbers; training only
+};
+
+// Rows [row_begin, row_end) of a batch use one adapter. Rows of no segment use the base alone.
+struct LoraSegment {
+  int64_t row_begin = 0, row_end = 0;
+  const LoraLinear* lora = nullptr;
+};
+
+}  // namespace graft::ops
