@@ -40,9 +40,7 @@ void Adapter::lay_out() {
   layers_.resize(static_cast<size_t>(spec_.num_layers));
   int64_t masters = 0;
   for (size_t first = 0; first < targets_.size();) {
-    const auto key = [&](size_t i) {
-      return std::tuple(targets_[i].layer, place_of(targets_[i].projection).linear);
-    };
+    const auto key = [&](size_t i) { return std::tuple(targets_[i].layer, place_of(targets_[i].projection).linear); };
     size_t last = first;
     while (last < targets_.size() && key(last) == key(first)) ++last;
     ops::LoraLinear& lora = layers_[static_cast<size_t>(targets_[first].layer)][std::get<1>(key(first))];

@@ -24,11 +24,12 @@ std::vector<ops::LoraSegment> lora_segments(std::span<const AdapterSegment> segm
 
 Status check_shapes(const formats::ModelSpec& spec) {
   if (spec.head_dim % 16 != 0 || spec.head_dim > 256) {
-    return unsupported(fmt::format("head_dim {}: the attention kernels need a multiple of 16 up to 256", spec.head_dim));
+    return unsupported(
+        fmt::format("head_dim {}: the attention kernels need a multiple of 16 up to 256", spec.head_dim));
   }
   if (spec.num_heads % spec.num_kv_heads != 0) {
-    return invalid(fmt::format("{} query heads are no multiple of {} key/value heads", spec.num_heads,
-                               spec.num_kv_heads));
+    return invalid(
+        fmt::format("{} query heads are no multiple of {} key/value heads", spec.num_heads, spec.num_kv_heads));
   }
   if (spec.hidden_size % 2 != 0 || spec.intermediate_size % 2 != 0) {
     return unsupported("hidden_size and intermediate_size must be even");

@@ -28,9 +28,10 @@ Status write_packed(const PreparedTensor& tensor, const std::vector<float>& valu
 
 Status check_values(const PreparedTensor& tensor, const std::vector<float>& values) {
   if (static_cast<int64_t>(values.size()) != tensor.n * tensor.k) {
-    return invalid(fmt::format("{}: {} values where the configuration calls for {} x {}: the weights and the "
-                               "configuration do not belong together",
-                               tensor.source, values.size(), tensor.n, tensor.k));
+    return invalid(
+        fmt::format("{}: {} values where the configuration calls for {} x {}: the weights and the "
+                    "configuration do not belong together",
+                    tensor.source, values.size(), tensor.n, tensor.k));
   }
   for (size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
@@ -54,8 +55,8 @@ std::vector<PreparedTensor> prepared_tensors(const formats::ModelSpec& spec) {
     tensors.push_back({to + "attention_norm", from + "input_layernorm.weight", 1, spec.hidden_size, false});
     tensors.push_back({to + "mlp_norm", from + "post_attention_layernorm.weight", 1, spec.hidden_size, false});
     for (const Projection p : kProjections) {
-      tensors.push_back({to + std::string(projection_name(p)), module_path(layer, p) + ".weight",
-                         out_features(spec, p), in_features(spec, p), true});
+      tensors.push_back({to + std::string(projection_name(p)), module_path(layer, p) + ".weight", out_features(spec, p),
+                         in_features(spec, p), true});
     }
   }
   tensors.push_back({"final_norm", "model.norm.weight", 1, spec.hidden_size, false});

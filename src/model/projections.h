@@ -12,8 +12,8 @@ namespace graft::model {
 
 // The seven projections of a decoder layer. Those that share an input run as one fused product.
 enum class Projection { kQ, kK, kV, kO, kGate, kUp, kDown };
-inline constexpr std::array<Projection, 7> kProjections = {Projection::kQ,    Projection::kK,  Projection::kV,
-                                                           Projection::kO,    Projection::kGate, Projection::kUp,
+inline constexpr std::array<Projection, 7> kProjections = {Projection::kQ,   Projection::kK,    Projection::kV,
+                                                           Projection::kO,   Projection::kGate, Projection::kUp,
                                                            Projection::kDown};
 
 // The fused products: qkv, o, gate_up, down.

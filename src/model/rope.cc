@@ -15,8 +15,7 @@ float scale_llama3(float frequency, const formats::RopeSpec& rope) {
   const auto original = static_cast<double>(rope.original_max_position);
   if (wavelength < original / rope.high_freq_factor) return frequency;
   if (wavelength > original / rope.low_freq_factor) return static_cast<float>(frequency / rope.factor);
-  const double smooth =
-      (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+  const double smooth = (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
   return static_cast<float>((1 - smooth) * frequency / rope.factor + smooth * frequency);
 }
 

@@ -21,9 +21,10 @@ class Reader {
   Result<const formats::TensorView*> find(const std::string& name, formats::DType dtype, int64_t elements) const {
     const formats::TensorView* view = file_->find(name);
     if (view == nullptr || view->dtype != dtype || view->elements() != elements) {
-      return invalid(fmt::format("{}: tensor {} is missing or of another shape: the prepared file does not belong to "
-                                 "this model; remove it and import the model again",
-                                 file_->path().string(), name));
+      return invalid(
+          fmt::format("{}: tensor {} is missing or of another shape: the prepared file does not belong to "
+                      "this model; remove it and import the model again",
+                      file_->path().string(), name));
     }
     return view;
   }
@@ -71,8 +72,8 @@ Result<Weights> open_prepared(const std::filesystem::path& path, const formats::
   const auto layout = file->metadata().find("layout");
   const auto dtype = file->metadata().find("dtype");
   if (layout == file->metadata().end() || layout->second != kLayoutVersion || dtype == file->metadata().end()) {
-    return invalid(fmt::format("{}: not a prepared file of layout {}; import the model again", path.string(),
-                               kLayoutVersion));
+    return invalid(
+        fmt::format("{}: not a prepared file of layout {}; import the model again", path.string(), kLayoutVersion));
   }
   Weights weights;
   weights.dtype = dtype->second == "bfloat16" ? at::kBFloat16 : at::kFloat;
