@@ -1,0 +1,138 @@
+#include "training/report.h"
+
+#include <fmt/format.h>
+
+#include "training/chart.h"
+#include "training/report_style.h"
+
+namespace graft::training {
+namespace {
+
+using Points = std::vector<std::pair<double, double>>;
+
+constexpr size_t kTableRows = 25;
+
+template <class T, class Value>
+Points curve(const std::vector<T>& history, Value value) {
+  Points points;
+  for (const T& one : history) points.emplace_back(static_cast<double>(one.step), value(one));
+  return points;
+}
+
+std::string tiles(const NamedValues& values) {
+  std::string html;
+  for (const auto& [name, value] : values) {
+    html += fmt::format("<div class=\"tile\"><b>{}</b><span>{}</span></div>", html_escape(value), html_escape(name));
+  }
+  return html.empty() ? "" : "<div class=\"tiles\">" + html + "</div>\n";
+}
+
+std::string table(const NamedValues& values) {
+  std::string html = "<table>";
+  for (const auto& [name, value] : values) {
+    html += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", html_escape(name), html_escape(value));
+  }
+  return html + "</table>";
+}
+
+std::string table_section(const std::string& heading, const NamedValues& values) {
+  if (values.empty()) return "";
+  return fmt::format("<section><h2>{}</h2>{}</section>\n", html_escape(heading), table(values));
+}
+
+// The curve as numbers, for readers who cannot see it: at most kTableRows steps, evenly spread, the last included.
+std::string curve_table(const History& history) {
+  std::string html =
+      "<table class=\"curve\"><tr><th>step</th><th>training loss</th><th>learning rate</th>"
+      "<th>gradient norm</th><th>tokens</th></tr>";
+  const size_t count = history.steps.size();
+  const size_t rows = std::min(count, kTableRows);
+  for (size_t row = 1; row <= rows; ++row) {
+    const HistoryStep& step = history.steps[row * count / rows - 1];
+    html += fmt::format("<tr><td>{}</td><td>{:.4f}</td><td>{:.3g}</td><td>{:.3g}</td><td>{}</td></tr>", step.step,
+                        step.loss, step.learning_rate, step.grad_norm, step.tokens);
+  }
+  return html + "</table>";
+}
+
+std::string loss_section(const ReportData& data) {
+  if (data.history.steps.empty() && data.history.evaluations.empty()) return "";
+  const Points raw = curve(data.history.steps, [](const HistoryStep& step) { return step.loss; });
+  const Points validation = curve(data.history.evaluations, [](const HistoryEvaluation& one) { return one.loss; });
+  const std::vector<ChartSeries> series = {
+      {"training, each step", "train", raw, false, true},
+      {"training (smoothed)", "train", smoothed(raw, 0.8), false, false},
+      {"validation", "validation", validation, true, false},
+  };
+  ChartOptions options{"training and validation loss by step", "step", "nats per token", 860, 300, {}, {}};
+  if (data.kept_step) {
+    options.marked_x = static_cast<double>(*data.kept_step);
+    options.mark_label = "adapter";
+  }
+  return fmt::format("<section><h2>Loss</h2>{}<details><summary>As numbers</summary>{}</details></section>\n",
+                     svg_chart(series, options), curve_table(data.history));
+}
+
+std::string rate_section(const ReportData& data) {
+  if (data.history.steps.empty()) return "";
+  const std::vector<ChartSeries> rate = {
+      {"learning rate", "rate", curve(data.history.steps, [](const HistoryStep& step) { return step.learning_rate; }),
+       false, false}};
+  const std::vector<ChartSeries> norm = {
+      {"gradient norm", "train", curve(data.history.steps, [](const HistoryStep& step) { return step.grad_norm; }),
+       false, false}};
+  return fmt::format(
+      "<div class=\"pair\"><section><h2>Learning rate</h2>{}</section><section><h2>Gradient norm before clipping</h2>{}"
+      "</section></div>\n",
+      svg_chart(rate, {"learning rate by step", "step", "", 420, 220, {}, {}}),
+      svg_chart(norm, {"gradient norm by step", "step", "", 420, 220, {}, {}}));
+}
+
+std::string answer(const std::string& heading, const std::string& text, bool match) {
+  const std::string body = text.empty() ? "<p class=\"empty\">empty</p>" : "<p>" + html_escape(text) + "</p>";
+  return fmt::format("<div{}><h3>{}</h3>{}</div>", match ? " class=\"match\"" : "", html_escape(heading), body);
+}
+
+std::string_view trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return "";
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+std::string samples_section(const std::vector<Sample>& samples) {
+  if (samples.empty()) return "";
+  std::string html = "<section><h2>Samples: before and after</h2>";
+  for (const Sample& sample : samples) {
+    const auto matches = [&](const std::string& text) { return trimmed(text) == trimmed(sample.reference); };
+    html += fmt::format("<div class=\"sample\"><div class=\"prompt\">{}</div><div class=\"answers\">{}{}{}</div></div>",
+                        html_escape(sample.prompt), answer("Data", sample.reference, false),
+                        answer("Base model", sample.before, matches(sample.before)),
+                        answer("Fine-tuned", sample.after, matches(sample.after)));
+  }
+  return html + "</section>\n";
+}
+
+}  // namespace
+
+std::string render_report(const ReportData& data) {
+  std::string html = fmt::format(
+      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n"
+      "<header><h1>{}</h1><p class=\"outcome\">{}</p>",
+      html_escape(data.title), kReportStyle, html_escape(data.title), html_escape(data.outcome));
+  if (!data.remark.empty()) html += fmt::format("<p class=\"remark\">{}</p>", html_escape(data.remark));
+  html += "</header>\n";
+  html += tiles(data.headline);
+  html += loss_section(data);
+  html += rate_section(data);
+  html += samples_section(data.samples);
+  html += "<div class=\"pair\">" + table_section("Data", data.data) + table_section("Performance", data.performance) +
+          "</div>\n";
+  html += table_section("Where it ran", data.environment);
+  html += fmt::format("<section><h2>Settings</h2><pre>{}</pre></section>\n", html_escape(data.config_yaml));
+  html += "<footer>Written by graft. The page has no external resources.</footer>\n</main>\n</body>\n</html>\n";
+  return html;
+}
+
+}  // namespace graft::training
