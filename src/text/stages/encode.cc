@@ -1,0 +1,137 @@
+#include <algorithm>
+
+#include "base/utf8.h"
+#include "text/stages/pipeline.h"
+#include "text/unicode/lossy_utf8.h"
+
+namespace graft::text {
+namespace {
+
+// Where the bytes of a rewritten part of the input come from: back through the rewritings, newest first.
+class Source {
+ public:
+  explicit Source(const Source* parent = nullptr, size_t shift = 0) : parent_(parent), shift_(shift) {}
+  std::vector<OffsetMap> maps;  // of this part, oldest first
+
+  [[nodiscard]] ByteRange operator()(size_t begin, size_t end) const {
+    ByteRange range{begin, end};
+    for (auto map = maps.rbegin(); map != maps.rend(); ++map) range = map->source(range.first, range.second);
+    range = {range.first + shift_, range.second + shift_};
+    return parent_ != nullptr ? (*parent_)(range.first, range.second) : range;
+  }
+
+ private:
+  const Source* parent_;
+  size_t shift_;  // where this part begins in its parent
+};
+
+// Ranges in order and merged, so that one binary search answers.
+class Protection {
+ public:
+  explicit Protection(std::span<const ByteRange> ranges) {
+    for (const ByteRange& range : ranges) {
+      if (range.first < range.second) ranges_.push_back(range);
+    }
+    std::sort(ranges_.begin(), ranges_.end());
+    size_t kept = 0;
+    for (size_t i = 1; i < ranges_.size(); ++i) {
+      if (ranges_[i].first <= ranges_[kept].second) {
+        ranges_[kept].second = std::max(ranges_[kept].second, ranges_[i].second);
+      } else {
+        ranges_[++kept] = ranges_[i];
+      }
+    }
+    if (!ranges_.empty()) ranges_.resize(kept + 1);
+  }
+
+  [[nodiscard]] bool empty() const { return ranges_.empty(); }
+  [[nodiscard]] bool overlaps(const ByteRange& range) const {
+    const auto next = std::partition_point(ranges_.begin(), ranges_.end(),
+                                           [&](const ByteRange& other) { return other.second <= range.first; });
+    return next != ranges_.end() && next->first < range.second;
+  }
+
+ private:
+  std::vector<ByteRange> ranges_;
+};
+
+class Encoder {
+ public:
+  Encoder(const Pipeline& pipeline, std::span<const ByteRange> protected_ranges)
+      : pipeline_(pipeline), protection_(protected_ranges) {}
+
+  std::vector<EncodedToken> run(std::string_view input) {
+    Source source;
+    if (is_valid_utf8(input)) {
+      raw_text(input, source);
+    } else {
+      const std::string clean = lossy_utf8(input, &source.maps.emplace_back());
+      raw_text(clean, source);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  [[nodiscard]] AddedTokens::IsProtected protection_in(const Source& source) const {
+    if (protection_.empty()) return {};
+    return [this, &source](size_t begin, size_t end) { return protection_.overlaps(source(begin, end)); };
+  }
+
+  void raw_text(std::string_view text, const Source& source) {
+    for (const TextSegment& segment : pipeline_.added.split_raw(text, protection_in(source))) {
+      if (segment.id >= 0) {
+        out_.push_back({segment.id, source(segment.begin, segment.end)});
+      } else {
+        between_raw_tokens(text.substr(segment.begin, segment.end - segment.begin), Source(&source, segment.begin));
+      }
+    }
+  }
+
+  void between_raw_tokens(std::string_view text, Source source) {
+    if (pipeline_.normalizer == nullptr || !pipeline_.normalizer->may_change(text))
+      return normalized_text(text, source);
+    const std::string normalized = pipeline_.normalizer->normalize(text, &source.maps);
+    normalized_text(normalized, source);
+  }
+
+  void normalized_text(std::string_view text, const Source& source) {
+    if (!pipeline_.added.has_normalized()) return words(text, source);
+    for (const TextSegment& segment : pipeline_.added.split_normalized(text, protection_in(source))) {
+      if (segment.id >= 0) {
+        out_.push_back({segment.id, source(segment.begin, segment.end)});
+      } else {
+        words(text.substr(segment.begin, segment.end - segment.begin), Source(&source, segment.begin));
+      }
+    }
+  }
+
+  void words(std::string_view text, const Source& source) {
+    PreTokenized pre(text);
+    if (pipeline_.pre_tokenizer != nullptr) pipeline_.pre_tokenizer->apply(pre);
+    const std::string_view model_text = pre.model_text();
+    for (const Piece& piece : pre.pieces()) {
+      tokens_.clear();
+      pipeline_.model->tokenize(model_text.substr(piece.begin, piece.end - piece.begin), pre.byte_level(), tokens_);
+      size_t at = piece.begin;
+      for (const ModelToken& token : tokens_) {
+        const ByteRange range = pre.source(at, at + token.size);
+        out_.push_back({token.id, source(range.first, range.second)});
+        at += token.size;
+      }
+    }
+  }
+
+  const Pipeline& pipeline_;
+  Protection protection_;
+  std::vector<EncodedToken> out_;
+  std::vector<ModelToken> tokens_;  // of one word; kept for its memory
+};
+
+}  // namespace
+
+std::vector<EncodedToken> encode(const Pipeline& pipeline, std::string_view input,
+                                 std::span<const ByteRange> protected_ranges) {
+  return Encoder(pipeline, protected_ranges).run(input);
+}
+
+}  // namespace graft::text
