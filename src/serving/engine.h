@@ -2,9 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,7 +24,8 @@ struct AdapterRef {
 struct GenerationRequest {
   std::vector<int32_t> prompt;
   int32_t max_new_tokens = 0;     // >= 1
-  std::vector<std::string> stop;  // ends the output; the text of the stop sequence is kept
+  std::vector<std::string> stop;  // ends the output, in the middle of a token's text if need be
+  bool keep_stop_text = true;     // false: text that may begin a stop sequence is held back until it is sure
   bool ignore_eos = false;
   bool prompt_logprobs = false;
   int32_t num_alternatives = 0;  // most likely tokens to report beside each one
@@ -40,7 +39,9 @@ struct GeneratedToken {
   int32_t id = 0;
   float logprob = 0;
   bool special = false;
-  std::string text;  // what this token made certain, special tokens skipped; empty while a character is incomplete
+  // What this token made certain, special tokens skipped; empty while a character is incomplete. All of them together
+  // are GenerationResult::text.
+  std::string text;
   std::vector<runtime::TokenLogprob> alternatives;
 };
 
@@ -49,11 +50,15 @@ struct GenerationResult {
   int32_t prompt_tokens = 0;
   std::vector<runtime::TokenLogprob> prefill;  // with prompt_logprobs; the first one's logprob is NaN
   std::vector<GeneratedToken> tokens;
-  std::string text;  // all of it, special tokens skipped
+  std::string text;           // all of it, special tokens skipped
+  int32_t cached_tokens = 0;  // of the prompt, found in the prefix cache
+  // queued: from submit to the first step, adapter load included; inference: from there to the end;
+  // time_to_first_token: from submit.
   std::chrono::nanoseconds queued{}, inference{}, time_to_first_token{};
 };
 
-// Receives one request's events in order, on the engine's thread: it must return at once and never throw.
+// Receives one request's events in order, on the engine's thread: it must return at once and not throw (if it does, the
+// request ends with on_error). It may call the engine. Exactly one of on_finish and on_error comes, last.
 class GenerationSink {
  public:
   virtual ~GenerationSink() = default;
@@ -66,21 +71,33 @@ struct EngineLimits {
   int32_t max_concurrent_requests = 1024;  // waiting and running; more are refused as overloaded
   int32_t max_running = 256;               // sequences in a step
   int32_t max_step_tokens = 512;           // tokens in a step: decodes first, the rest goes to prefill chunks
-  int32_t max_total_tokens = 0;            // prompt + output of one request; 0: what the model and the cache allow
+  int32_t max_total_tokens = 0;            // prompt + output of one request; never more than the model and the cache
+                                           // allow; 0: just that
   int32_t max_active_adapters = 1024;
-  int64_t adapter_memory_bytes = 0;  // 0: no bound
+  int64_t adapter_memory_bytes = 0;               // 0: no bound
+  std::chrono::milliseconds adapter_cycle{2000};  // how long an adapter may stay while others wait for its place
+  bool prefix_caching = true;                     // reuse the KV blocks of equal beginnings (same adapter)
+  std::chrono::milliseconds stall_after{120000};  // a step that takes longer means unhealthy
 };
 
 struct EngineStats {
   int32_t waiting = 0, running = 0;
   int32_t free_blocks = 0, total_blocks = 0;
+  int32_t cached_blocks = 0;  // contents known to the prefix cache, in use or not; unused ones count as free
   int32_t loaded_adapters = 0;
-  uint64_t steps = 0, step_tokens = 0, generated_tokens = 0, preemptions = 0;
+  uint64_t steps = 0, failed_steps = 0, step_tokens = 0, generated_tokens = 0, preemptions = 0;
+  uint64_t prefix_cached_tokens = 0;  // prompt tokens that were not computed
 };
 
 using RequestId = uint64_t;
 
-// Continuous batching over one StepModel. Owns the model thread and the adapter-loading thread.
+// Continuous batching over one StepModel, on two threads of its own:
+// - the model thread owns every sequence and block; it plans steps, runs them, samples, detokenises and calls sinks. It
+//   sleeps while there is nothing to do;
+// - the loader thread reads adapters, one after the other, and destroys the ones that were dropped.
+// Other threads only leave messages. A request's tokens and logprobs depend on nothing but the request, its adapter and
+// the model: not on its neighbours, nor on chunks, preemption or the prefix cache.
+// A step that fails or throws ends the requests that were in it, and no others.
 class Engine {
  public:
   static std::unique_ptr<Engine> create(std::unique_ptr<runtime::StepModel> model,
@@ -88,18 +105,22 @@ class Engine {
                                         std::vector<int32_t> eos_token_ids, EngineLimits limits);
   virtual ~Engine() = default;  // cancels what runs, then joins
 
-  // Thread-safe. Errors: overloaded; invalid for what can never fit. Everything later goes to the sink.
+  // Thread-safe, like everything here. Errors: overloaded; cancelled while the engine is being destroyed; invalid for
+  // parameters out of range and for what can never fit; unsupported for adapter sources other than "local". Everything
+  // later goes to the sink. An adapter's files are looked at now: if they have changed since they were loaded, this and
+  // later requests get the new version.
   virtual Result<RequestId> submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink) = 0;
   virtual void cancel(RequestId id) = 0;  // the client went away; the sink gets on_error(kCancelled)
   [[nodiscard]] virtual EngineStats stats() const = 0;
   [[nodiscard]] virtual const EngineLimits& limits() const = 0;  // with max_total_tokens resolved
   [[nodiscard]] virtual bool healthy() const = 0;                // the model thread answers
 
-  // Makes in-memory adapter weights known under an id (a training run's own adapter).
+  // Makes in-memory adapter weights known under an id of source "local" (a training run's own adapter), ahead of any
+  // directory of that name. Again with the same id: later requests get the new weights; null removes the id.
   virtual void add_adapter(const std::string& id, std::shared_ptr<const runtime::AdapterWeights> weights) = 0;
 };
 
-// submit and wait.
+// submit and wait. Not to be called from a sink.
 Result<GenerationResult> generate(Engine& engine, GenerationRequest request);
 
 }  // namespace graft::serving

@@ -1,0 +1,424 @@
+#include "serving/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "runtime/kv_blocks.h"
+#include "serving/adapter_loader.h"
+#include "serving/adapter_pool.h"
+#include "serving/request.h"
+#include "serving/scheduler.h"
+
+namespace graft::serving {
+namespace {
+
+constexpr int32_t kMaxPromptLogitRows = 128;  // at 150,000 ids: 77 MB
+
+EngineLimits resolve(EngineLimits limits, const runtime::StepModelInfo& model) {
+  const int64_t cache = static_cast<int64_t>(model.num_blocks) * model.block_size;
+  const auto possible = static_cast<int32_t>(std::min({cache, model.max_position, int64_t{INT32_MAX}}));
+  limits.max_total_tokens = limits.max_total_tokens > 0 ? std::min(limits.max_total_tokens, possible) : possible;
+  limits.max_step_tokens = std::max(limits.max_step_tokens, 1);
+  limits.max_running = std::clamp(limits.max_running, 1, limits.max_step_tokens);
+  limits.max_concurrent_requests = std::max(limits.max_concurrent_requests, 1);
+  limits.max_active_adapters = std::max(limits.max_active_adapters, 1);
+  return limits;
+}
+
+class EngineImpl final : public Engine {
+ public:
+  EngineImpl(std::unique_ptr<runtime::StepModel> model, std::shared_ptr<const text::Tokenizer> tokenizer,
+             std::vector<int32_t> eos_token_ids, EngineLimits limits);
+  ~EngineImpl() override;
+
+  Result<RequestId> submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink) override;
+  void cancel(RequestId id) override;
+  [[nodiscard]] EngineStats stats() const override;
+  [[nodiscard]] const EngineLimits& limits() const override { return limits_; }
+  [[nodiscard]] bool healthy() const override;
+  void add_adapter(const std::string& id, std::shared_ptr<const runtime::AdapterWeights> weights) override;
+
+ private:
+  // What other threads leave for the model thread.
+  struct Messages {
+    std::vector<std::unique_ptr<Request>> submitted;
+    std::vector<RequestId> cancelled;
+    std::vector<std::pair<uint64_t, LoadedAdapter>> loaded;
+    [[nodiscard]] bool empty() const { return submitted.empty() && cancelled.empty() && loaded.empty(); }
+  };
+  struct NamedAdapter {
+    uint64_t serial = 0;
+    std::shared_ptr<const runtime::AdapterWeights> weights;
+  };
+
+  // On the model thread.
+  void run();
+  bool receive(Messages& messages);
+  void turn(Messages& messages);
+  void handle(Messages& messages);
+  void begin(std::unique_ptr<Request>& request);
+  void update_adapters();
+  void run_step();
+  Result<std::span<const float>> forward(std::span<const PlannedSlice> plan, size_t& rows);
+  void accept(const PlannedSlice& slice, std::span<const float> logits);
+  void fail_all(Messages& messages, const Error& error);
+  bool collect_prompt_logprobs(Request& request, int32_t start, std::span<const float> logits);
+  void append_token(Request& request, std::span<const float> logits);
+  void finish(Request& request, FinishReason reason);
+  void fail(Request& request, Error error);
+  std::unique_ptr<Request> forget(Request& request);
+  void publish_stats();
+
+  const std::unique_ptr<runtime::StepModel> model_;
+  const runtime::StepModelInfo info_;
+  const std::shared_ptr<const text::Tokenizer> tokenizer_;
+  const std::vector<int32_t> eos_token_ids_;
+  const EngineLimits limits_;
+
+  mutable std::mutex mutex_;  // guards the members up to the blank line
+  std::condition_variable wake_;
+  Messages messages_;
+  std::unordered_map<std::string, NamedAdapter> named_adapters_;
+  RequestId last_id_ = 0;
+  int32_t requests_ = 0;  // that have not had their last event
+  bool stop_ = false;
+  EngineStats stats_;
+
+  std::atomic<uint64_t> adapter_serials_{0};
+  std::atomic<Clock::rep> busy_since_{0};  // 0: sleeping
+
+  // The model thread's own.
+  FirstComeFirstServed policy_;
+  runtime::BlockPool blocks_;
+  Scheduler scheduler_;
+  AdapterPool adapters_;
+  std::unordered_map<RequestId, std::unique_ptr<Request>> live_;
+  std::vector<runtime::SequenceSlice> slices_;
+  EngineStats counts_;
+
+  AdapterLoader loader_;
+  std::thread thread_;
+};
+
+EngineImpl::EngineImpl(std::unique_ptr<runtime::StepModel> model, std::shared_ptr<const text::Tokenizer> tokenizer,
+                       std::vector<int32_t> eos_token_ids, EngineLimits limits)
+    : model_(std::move(model)),
+      info_(model_->info()),
+      tokenizer_(std::move(tokenizer)),
+      eos_token_ids_(std::move(eos_token_ids)),
+      limits_(resolve(limits, info_)),
+      blocks_(info_.num_blocks, info_.block_size, limits_.prefix_caching),
+      scheduler_({limits_.max_running, limits_.max_step_tokens, kMaxPromptLogitRows}, policy_, blocks_),
+      adapters_({limits_.max_active_adapters, limits_.adapter_memory_bytes, limits_.adapter_cycle}, adapter_serials_),
+      loader_(*model_, [this](uint64_t serial, LoadedAdapter outcome) {
+        {
+          const std::lock_guard lock(mutex_);
+          messages_.loaded.emplace_back(serial, std::move(outcome));
+        }
+        wake_.notify_one();
+      }) {
+  publish_stats();
+  thread_ = std::thread([this] { run(); });
+}
+
+EngineImpl::~EngineImpl() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+Result<RequestId> EngineImpl::submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink) {
+  if (sink == nullptr) return invalid("a request needs a sink");
+  GRAFT_CHECK_OK(validate(request, info_.vocab_size, limits_.max_total_tokens));
+  const AdapterRef adapter = request.adapter;
+  auto pending = std::make_unique<Request>(0, std::move(request), std::move(sink), *tokenizer_, eos_token_ids_);
+  // A file system may be slow: never under the lock, nor on the model thread.
+  if (!adapter.id.empty()) pending->adapter_files = stat_adapter_files(adapter.id);
+  RequestId id = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_) return cancelled("the engine is shutting down");
+    if (requests_ >= limits_.max_concurrent_requests) return overloaded("Model is overloaded");
+    if (const auto named = named_adapters_.find(adapter.id); !adapter.id.empty() && named != named_adapters_.end()) {
+      pending->weights = named->second.weights;
+      pending->scope.adapter = named->second.serial;
+    }
+    ++requests_;
+    id = pending->id = pending->arrival = ++last_id_;
+    messages_.submitted.push_back(std::move(pending));
+  }
+  wake_.notify_one();
+  return id;
+}
+
+void EngineImpl::cancel(RequestId id) {
+  {
+    const std::lock_guard lock(mutex_);
+    messages_.cancelled.push_back(id);
+  }
+  wake_.notify_one();
+}
+
+EngineStats EngineImpl::stats() const {
+  const std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.waiting += static_cast<int32_t>(messages_.submitted.size());
+  return stats;
+}
+
+bool EngineImpl::healthy() const {
+  const Clock::rep since = busy_since_.load();
+  return since == 0 || Clock::now().time_since_epoch() - Clock::duration(since) < limits_.stall_after;
+}
+
+void EngineImpl::add_adapter(const std::string& id, std::shared_ptr<const runtime::AdapterWeights> weights) {
+  NamedAdapter named{++adapter_serials_, std::move(weights)};
+  const std::lock_guard lock(mutex_);
+  if (named.weights == nullptr) {
+    named_adapters_.erase(id);
+  } else {
+    std::swap(named_adapters_[id], named);  // the old weights go after the lock
+  }
+}
+
+void EngineImpl::run() {
+  Messages messages;
+  while (receive(messages)) {
+    try {
+      turn(messages);
+    } catch (const std::exception& error) {  // out of memory, most likely
+      fail_all(messages, internal_error(std::string("the engine failed: ") + error.what()));
+    }
+    messages = {};
+  }
+  fail_all(messages, cancelled("the engine is shutting down"));
+}
+
+void EngineImpl::turn(Messages& messages) {
+  handle(messages);
+  update_adapters();
+  run_step();
+  publish_stats();
+}
+
+// Everybody gets a last event, those included that have not begun.
+void EngineImpl::fail_all(Messages& messages, const Error& error) {
+  while (!live_.empty()) fail(*live_.begin()->second, error);
+  for (const auto& request : messages.submitted) {
+    if (request == nullptr) continue;
+    {
+      const std::lock_guard lock(mutex_);
+      --requests_;
+    }
+    request->send_error(error);
+  }
+}
+
+// Sleeps until there is something to do; false: stop.
+bool EngineImpl::receive(Messages& messages) {
+  std::unique_lock lock(mutex_);
+  if (scheduler_.idle() && adapters_.settled() && messages_.empty() && !stop_) {
+    busy_since_ = 0;
+    wake_.wait(lock, [this] { return stop_ || !messages_.empty(); });
+  }
+  busy_since_ = Clock::now().time_since_epoch().count();
+  std::swap(messages, messages_);
+  return !stop_;
+}
+
+void EngineImpl::handle(Messages& messages) {
+  for (auto& request : messages.submitted) begin(request);
+  for (auto& [serial, outcome] : messages.loaded) adapters_.finish_load(serial, std::move(outcome));
+  for (const RequestId id : messages.cancelled) {
+    if (const auto found = live_.find(id); found != live_.end()) {
+      fail(*found->second, cancelled("the request was cancelled"));
+    }
+  }
+}
+
+void EngineImpl::begin(std::unique_ptr<Request>& request) {
+  Request& begun = *request;
+  live_.emplace(begun.id, std::move(request));
+  if (begun.params.adapter.id.empty() || begun.weights != nullptr) {
+    scheduler_.add(begun);
+  } else {
+    adapters_.want(begun, begun.params.adapter, begun.adapter_files);
+  }
+}
+
+void EngineImpl::update_adapters() {
+  AdapterPool::Events events = adapters_.advance(Clock::now());
+  for (Sequence* sequence : events.ready) scheduler_.add(*sequence);
+  for (auto& [sequence, error] : events.failed) fail(static_cast<Request&>(*sequence), std::move(error));
+  for (const AdapterEntry* entry : events.load) loader_.load(entry->serial, entry->ref.id);
+  loader_.destroy(std::move(events.unloaded));
+  if (events.drain == nullptr) return;
+  const auto waits_its_turn = [&](const Sequence& sequence) {
+    return sequence.adapter == events.drain && sequence.arrival > events.drain_after;
+  };
+  for (Sequence* sequence : scheduler_.withdraw(waits_its_turn)) adapters_.take_back(*sequence);
+}
+
+void EngineImpl::run_step() {
+  const std::span<const PlannedSlice> planned = scheduler_.plan();
+  if (planned.empty()) return;
+  // Sinks may end requests while the plan is being worked through, and the next plan() overwrites it: own copy.
+  const std::vector<PlannedSlice> plan(planned.begin(), planned.end());
+  size_t rows = 0;
+  const Result<std::span<const float>> logits = forward(plan, rows);
+  ++counts_.steps;
+  if (!logits.ok()) {
+    ++counts_.failed_steps;
+    for (const PlannedSlice& slice : plan) fail(static_cast<Request&>(*slice.sequence), logits.error());
+    return;
+  }
+  const auto vocab = static_cast<size_t>(info_.vocab_size);
+  size_t row = 0;
+  for (const PlannedSlice& slice : plan) {
+    const size_t count = slice.logits == runtime::LogitRows::kAll    ? static_cast<size_t>(slice.count)
+                         : slice.logits == runtime::LogitRows::kLast ? 1
+                                                                     : 0;
+    counts_.step_tokens += static_cast<uint64_t>(slice.count);
+    const RequestId id = static_cast<const Request&>(*slice.sequence).id;
+    try {
+      accept(slice, logits->subspan(row * vocab, count * vocab));
+    } catch (const std::exception& error) {
+      const auto found = live_.find(id);
+      if (found != live_.end()) fail(*found->second, internal_error(std::string("the engine failed: ") + error.what()));
+    }
+    row += count;
+  }
+}
+
+Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice> plan, size_t& rows) {
+  slices_.clear();
+  const Clock::time_point now = Clock::now();
+  for (const PlannedSlice& slice : plan) {
+    auto& request = static_cast<Request&>(*slice.sequence);
+    if (request.first_step == Clock::time_point()) {
+      request.first_step = now;
+      counts_.prefix_cached_tokens += static_cast<uint64_t>(request.cached_tokens);
+    }
+    slices_.push_back({std::span<const int32_t>(request.tokens)
+                           .subspan(static_cast<size_t>(request.computed), static_cast<size_t>(slice.count)),
+                       request.computed, request.blocks.ids(), request.weights.get(), slice.logits});
+    if (slice.logits == runtime::LogitRows::kAll) rows += static_cast<size_t>(slice.count);
+    if (slice.logits == runtime::LogitRows::kLast) ++rows;
+  }
+  try {
+    Result<std::span<const float>> logits = model_->step(slices_);
+    if (logits.ok() && logits->size() != rows * static_cast<size_t>(info_.vocab_size)) {
+      return internal_error("the model returned " + std::to_string(logits->size()) + " logits for " +
+                            std::to_string(rows) + " rows");
+    }
+    return logits;
+  } catch (const std::exception& error) {
+    return internal_error(std::string("the model failed: ") + error.what());
+  } catch (...) {
+    return internal_error("the model failed");
+  }
+}
+
+void EngineImpl::accept(const PlannedSlice& slice, std::span<const float> logits) {
+  auto& request = static_cast<Request&>(*slice.sequence);
+  const int32_t start = request.computed;
+  scheduler_.commit(slice);
+  if (slice.logits == runtime::LogitRows::kAll && !collect_prompt_logprobs(request, start, logits)) return;
+  if (request.pending() == 0) append_token(request, logits.last(static_cast<size_t>(info_.vocab_size)));
+}
+
+// false: the request failed.
+bool EngineImpl::collect_prompt_logprobs(Request& request, int32_t start, std::span<const float> logits) {
+  const auto vocab = static_cast<size_t>(info_.vocab_size);
+  for (size_t row = 0; row < logits.size() / vocab; ++row) {
+    const int32_t predicted = start + static_cast<int32_t>(row) + 1;
+    if (predicted < request.prompt_logprobs || predicted >= request.prompt_size) continue;
+    const int32_t token = request.tokens[static_cast<size_t>(predicted)];
+    const float logprob = runtime::logprob_of(logits.subspan(row * vocab, vocab), token);
+    if (std::isnan(logprob)) {
+      fail(request, internal_error("the model's logits are not finite at prompt token " + std::to_string(predicted) +
+                                   "; check the weights of the model and the adapter"));
+      return false;
+    }
+    request.prefill.push_back({token, logprob});
+    ++request.prompt_logprobs;
+  }
+  return true;
+}
+
+void EngineImpl::append_token(Request& request, std::span<const float> logits) {
+  const std::span<const int32_t> tokens = request.tokens;
+  const auto prompt_size = static_cast<size_t>(request.prompt_size);
+  auto sampled = runtime::sample(logits, request.params.sampling, tokens.first(prompt_size),
+                                 tokens.subspan(prompt_size), request.size(), request.params.num_alternatives);
+  if (!sampled.ok()) return fail(request, sampled.error());
+  if (request.first_token == Clock::time_point()) request.first_token = Clock::now();
+  ++counts_.generated_tokens;
+  request.tokens.push_back(sampled->id);
+  const auto reason = request.output.push(std::move(*sampled));
+  if (!request.send_token(request.output.tokens().back())) {
+    return fail(request, internal_error("the receiver of the tokens failed"));
+  }
+  if (reason) finish(request, *reason);
+}
+
+void EngineImpl::finish(Request& request, FinishReason reason) {
+  const std::unique_ptr<Request> finished = forget(request);
+  GenerationResult result;
+  result.reason = reason;
+  result.prompt_tokens = finished->prompt_size;
+  result.cached_tokens = finished->cached_tokens;
+  result.prefill = std::move(finished->prefill);
+  result.tokens = finished->output.take_tokens();
+  result.text = finished->output.take_text();
+  result.queued = finished->first_step - finished->submitted;
+  result.inference = Clock::now() - finished->first_step;
+  result.time_to_first_token = finished->first_token - finished->submitted;
+  finished->send_result(std::move(result));
+}
+
+void EngineImpl::fail(Request& request, Error error) { forget(request)->send_error(std::move(error)); }
+
+// Frees what the request holds before its last event, so that whoever gets it can submit the next one at once.
+std::unique_ptr<Request> EngineImpl::forget(Request& request) {
+  scheduler_.remove(request);
+  adapters_.release(request);
+  request.weights = nullptr;
+  auto node = live_.extract(request.id);
+  publish_stats();
+  const std::lock_guard lock(mutex_);
+  --requests_;
+  return std::move(node.mapped());
+}
+
+void EngineImpl::publish_stats() {
+  counts_.waiting = scheduler_.waiting() + adapters_.waiting();
+  counts_.running = scheduler_.running();
+  counts_.free_blocks = blocks_.available();
+  counts_.total_blocks = blocks_.num_blocks();
+  counts_.cached_blocks = blocks_.cached();
+  counts_.loaded_adapters = adapters_.loaded();
+  counts_.preemptions = scheduler_.preemptions();
+  const std::lock_guard lock(mutex_);
+  stats_ = counts_;
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::create(std::unique_ptr<runtime::StepModel> model,
+                                       std::shared_ptr<const text::Tokenizer> tokenizer,
+                                       std::vector<int32_t> eos_token_ids, EngineLimits limits) {
+  return std::make_unique<EngineImpl>(std::move(model), std::move(tokenizer), std::move(eos_token_ids), limits);
+}
+
+}  // namespace graft::serving

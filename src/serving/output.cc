@@ -1,0 +1,46 @@
+#include "serving/output.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace graft::serving {
+
+Output::Output(const text::Tokenizer& tokenizer, const std::vector<int32_t>& eos_token_ids,
+               const GenerationRequest& request)
+    : tokenizer_(tokenizer),
+      eos_token_ids_(eos_token_ids),
+      detokenizer_(tokenizer, true),
+      stops_(request.stop, request.keep_stop_text),
+      ignore_eos_(request.ignore_eos),
+      max_new_tokens_(static_cast<size_t>(request.max_new_tokens)) {}
+
+std::optional<FinishReason> Output::push(runtime::SampledToken sampled) {
+  GeneratedToken token;
+  token.id = sampled.id;
+  token.logprob = sampled.logprob;
+  token.special = tokenizer_.is_special(sampled.id);
+  token.alternatives = std::move(sampled.alternatives);
+
+  std::optional<FinishReason> reason;
+  StopMatcher::Match match = stops_.push(detokenizer_.push(sampled.id));
+  if (match.stopped) {
+    reason = FinishReason::kStopSequence;
+  } else if (!ignore_eos_ && std::ranges::find(eos_token_ids_, sampled.id) != eos_token_ids_.end()) {
+    reason = FinishReason::kEos;
+  } else if (tokens_.size() + 1 >= max_new_tokens_) {
+    reason = FinishReason::kLength;
+  }
+  token.text = std::move(match.text);
+  if (reason && !match.stopped) {
+    // What was held back comes out with the last token, and may complete a stop sequence.
+    StopMatcher::Match rest = stops_.push(detokenizer_.finish());
+    token.text += rest.text;
+    if (rest.stopped && reason == FinishReason::kLength) reason = FinishReason::kStopSequence;
+    if (!rest.stopped) token.text += stops_.finish();
+  }
+  text_ += token.text;
+  tokens_.push_back(std::move(token));
+  return reason;
+}
+
+}  // namespace graft::serving

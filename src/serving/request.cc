@@ -1,0 +1,76 @@
+#include "serving/request.h"
+
+#include <exception>
+#include <limits>
+#include <string>
+#include <utility>
+
+namespace graft::serving {
+
+Request::Request(RequestId request_id, GenerationRequest generation, std::shared_ptr<GenerationSink> receiver,
+                 const text::Tokenizer& tokenizer, const std::vector<int32_t>& eos_token_ids)
+    : id(request_id),
+      params(std::move(generation)),
+      sink(std::move(receiver)),
+      output(tokenizer, eos_token_ids, params) {
+  arrival = request_id;
+  prompt_size = static_cast<int32_t>(params.prompt.size());
+  tokens = std::move(params.prompt);
+  tokens.reserve(tokens.size() + static_cast<size_t>(params.max_new_tokens));
+  wants_prompt_logprobs = params.prompt_logprobs;
+  if (wants_prompt_logprobs) prefill.push_back({tokens.front(), std::numeric_limits<float>::quiet_NaN()});
+}
+
+bool Request::send_token(const GeneratedToken& token) noexcept {
+  try {
+    sink->on_token(token);
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+void Request::send_error(Error error) noexcept {
+  try {
+    sink->on_error(std::move(error));
+  } catch (...) {
+    // There is nobody left to tell.
+  }
+}
+
+void Request::send_result(GenerationResult result) noexcept {
+  try {
+    sink->on_finish(std::move(result));
+  } catch (...) {
+    // There is nobody left to tell.
+  }
+}
+
+Status validate(const GenerationRequest& request, int64_t vocab_size, int32_t max_total_tokens) {
+  if (request.prompt.empty()) return invalid("`inputs` has no tokens");
+  for (const int32_t id : request.prompt) {
+    if (id < 0 || id >= vocab_size) {
+      return invalid("`inputs` has token " + std::to_string(id) + ", the model's vocabulary has ids 0 to " +
+                     std::to_string(vocab_size - 1));
+    }
+  }
+  if (request.max_new_tokens < 1) return invalid("`max_new_tokens` must be strictly positive");
+  if (request.prompt.size() + static_cast<size_t>(request.max_new_tokens) > static_cast<size_t>(max_total_tokens)) {
+    return invalid("`inputs` tokens + `max_new_tokens` must be <= " + std::to_string(max_total_tokens) +
+                   ". Given: " + std::to_string(request.prompt.size()) + " `inputs` tokens and " +
+                   std::to_string(request.max_new_tokens) + " `max_new_tokens`");
+  }
+  if (request.num_alternatives < 0 || request.num_alternatives > vocab_size) {
+    return invalid("`return_k_alternatives` must be between 0 and " + std::to_string(vocab_size));
+  }
+  for (const std::string& stop : request.stop) {
+    if (stop.empty()) return invalid("`stop` must not contain an empty string");
+  }
+  if (!request.adapter.id.empty() && request.adapter.source != "local") {
+    return unsupported("adapter source `" + request.adapter.source +
+                       "` is not available: give the directory of a PEFT adapter with source `local`");
+  }
+  return runtime::validate(request.sampling, vocab_size);
+}
+
+}  // namespace graft::serving

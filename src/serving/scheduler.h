@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "runtime/kv_blocks.h"
+#include "runtime/step_model.h"
+#include "serving/scheduling_policy.h"
+#include "serving/sequence.h"
+
+namespace graft::serving {
+
+struct StepLimits {
+  int32_t max_running = 1;      // sequences that hold blocks; at most max_step_tokens
+  int32_t max_step_tokens = 1;  // decodes first, the rest goes to prefill chunks
+  int32_t max_logit_rows = 1;   // rows of a step that only serve prompt logprobs; they are vocab_size floats each
+};
+
+// The next `count` tokens of a sequence, from `computed` on.
+struct PlannedSlice {
+  Sequence* sequence = nullptr;
+  int32_t count = 0;
+  runtime::LogitRows logits = runtime::LogitRows::kLast;
+};
+
+// Decides what the next step computes, and gives sequences their KV blocks. A sequence gets the blocks of all tokens it
+// has when it starts, and one more whenever it grows into it. When none is left the prefix cache gives way first, then
+// the last sequence of the policy's order is preempted: it loses its blocks, keeps its tokens and computes them again.
+// The first one can always go on, provided that every sequence alone fits into the pool. Belongs to one thread.
+class Scheduler {
+ public:
+  Scheduler(StepLimits limits, const SchedulingPolicy& policy, runtime::BlockPool& blocks);
+
+  void add(Sequence& sequence);     // it waits now; it must outlive its stay here
+  void remove(Sequence& sequence);  // gives its blocks back; nothing happens where it is not here
+  // Takes out those that wait, have never started and satisfy the condition.
+  std::vector<Sequence*> withdraw(const std::function<bool(const Sequence&)>& condition);
+
+  // Empty only when there is nothing to do. Valid until the next call of a member.
+  std::span<const PlannedSlice> plan();
+  // The slice was computed: call it for each one before the next plan, except where the step failed.
+  void commit(const PlannedSlice& slice);
+
+  [[nodiscard]] bool idle() const { return waiting_.empty() && running_.empty(); }
+  [[nodiscard]] int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  [[nodiscard]] int32_t running() const { return static_cast<int32_t>(running_.size()); }
+  [[nodiscard]] uint64_t preemptions() const { return preemptions_; }
+
+ private:
+  void plan_decodes();
+  void plan_prefills();
+  void admit();
+  bool start(Sequence& sequence);
+  bool grow(Sequence& sequence);
+  void preempt_last();
+  void insert(std::vector<Sequence*>& list, Sequence& sequence);
+  void take_chunk(Sequence& sequence);
+  void take(Sequence& sequence, int32_t count);
+
+  StepLimits limits_;
+  const SchedulingPolicy& policy_;
+  runtime::BlockPool& blocks_;
+  std::vector<Sequence*> waiting_;  // both in the policy's order
+  std::vector<Sequence*> running_;
+  std::vector<PlannedSlice> plan_;
+  int32_t tokens_left_ = 0;  // of the step being planned
+  int32_t rows_left_ = 0;
+  uint64_t preemptions_ = 0;
+};
+
+}  // namespace graft::serving

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "runtime/kv_blocks.h"
+#include "runtime/step_model.h"
+
+namespace graft::serving {
+
+struct AdapterEntry;
+
+// What is being generated for one request, as the scheduler sees it. Whether it is in prefill or in decode follows from
+// the counts. Belongs to the model thread.
+struct Sequence {
+  uint64_t arrival = 0;         // unique, ascending in the order of arrival
+  std::vector<int32_t> tokens;  // prompt, then output
+  int32_t prompt_size = 0;
+
+  int32_t computed = 0;  // the first ones, whose keys and values are in `blocks`
+  runtime::BlockTable blocks;
+  runtime::PrefixScope scope;
+  runtime::PrefixEntry prefix;  // what the full ones among the computed blocks hold
+  bool started = false;         // was in a step, even if it was preempted since
+  int32_t cached_tokens = 0;    // of the prompt, found in the prefix cache when it started
+
+  bool wants_prompt_logprobs = false;
+  int32_t prompt_logprobs = 1;  // prompt tokens whose logprob is known; nothing predicts the first one
+
+  std::shared_ptr<const runtime::AdapterWeights> weights;  // null: the base model
+  AdapterEntry* adapter = nullptr;                         // where the weights came from, if from the adapter pool
+
+  [[nodiscard]] int32_t size() const { return static_cast<int32_t>(tokens.size()); }
+  [[nodiscard]] int32_t pending() const { return size() - computed; }
+  [[nodiscard]] bool decoding() const { return pending() == 1 && computed > 0; }
+  // Whether the logits of the next `count` tokens tell a prompt logprob that is still unknown.
+  [[nodiscard]] bool reveals_prompt_logprobs(int32_t count) const {
+    return wants_prompt_logprobs && prompt_logprobs < prompt_size && computed + count >= prompt_logprobs;
+  }
+};
+
+}  // namespace graft::serving
