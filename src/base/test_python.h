@@ -18,7 +18,11 @@ inline std::string run_python(const std::string& script, const std::vector<std::
   std::ofstream(directory / "script.py") << script;
   std::string command = "HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore '" GRAFT_PYTHON "' '" +
                         (directory / "script.py").string() + "'";
-  for (const std::string& argument : arguments) command += " '" + argument + "'";
+  for (const std::string& argument : arguments) {
+    command += " '";
+    for (const char c : argument) command += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    command += "'";
+  }
   const std::string output = (directory / "output").string();
   const int status = std::system((command + " > '" + output + "' 2>&1").c_str());
   std::ifstream stream(output);

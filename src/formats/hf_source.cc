@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "base/strings.h"
+#include "formats/hf_config.h"
+#include "formats/model_sources.h"
+#include "formats/safetensors.h"
+
+namespace graft::formats {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<std::string_view, 7> kSpecialTokens = {"bos_token", "eos_token", "pad_token", "unk_token",
+                                                            "sep_token", "cls_token", "mask_token"};
+
+Result<json> read_json(const fs::path& path) {
+  GRAFT_TRY(const std::string text, read_file(path));
+  auto parsed = parse_json(text);
+  if (!parsed.ok()) return at(path.string(), parsed.error());
+  if (!parsed->is_object()) return invalid(path.string() + ": must hold an object");
+  return parsed;
+}
+
+// A special token is text, or an object with its text under "content".
+void collect_special_tokens(const json& config, std::map<std::string, std::string>& tokens) {
+  for (const std::string_view name : kSpecialTokens) {
+    const auto entry = config.find(name);
+    if (entry == config.end()) continue;
+    if (entry->is_string()) tokens[std::string(name)] = entry->get<std::string>();
+    if (entry->is_object() && entry->contains("content") && (*entry)["content"].is_string()) {
+      tokens[std::string(name)] = (*entry)["content"].get<std::string>();
+    }
+  }
+}
+
+// "chat_template" is text, or a list of {name, template} of which "default" is meant.
+Result<std::string> template_of(const json& config, const std::string& place) {
+  const auto entry = config.find("chat_template");
+  if (entry == config.end() || entry->is_null()) return std::string();
+  if (entry->is_string()) return entry->get<std::string>();
+  if (entry->is_array()) {
+    for (const json& named : *entry) {
+      if (named.is_object() && named.value("name", json()) == "default" &&
+          named.value("template", json()).is_string()) {
+        return named["template"].get<std::string>();
+      }
+    }
+  }
+  return invalid(place + ": key 'chat_template' is neither text nor a list with a template named 'default'");
+}
+
+// Left-overs of older libraries that carry no information of their own.
+bool ignorable(std::string_view name, const ModelSpec& spec) {
+  return name.ends_with(".rotary_emb.inv_freq") || (spec.tie_word_embeddings && name == "lm_head.weight");
+}
+
+class HfSource final : public ModelSource {
+ public:
+  HfSource(fs::path path, SafetensorsCheckpoint checkpoint)
+      : ModelSource(std::move(path)), checkpoint_(std::move(checkpoint)) {}
+
+  Status load() {
+    GRAFT_TRY(spec_, read_hf_config(path_));
+    GRAFT_CHECK_OK(check_tensors());
+    GRAFT_TRY(tokenizer_json_, read_file(path_ / "tokenizer.json"));
+    if (fs::exists(path_ / "special_tokens_map.json")) {
+      GRAFT_TRY(const json map, read_json(path_ / "special_tokens_map.json"));
+      collect_special_tokens(map, special_tokens_);
+    }
+    const fs::path config_path = path_ / "tokenizer_config.json";
+    if (fs::exists(config_path)) {
+      GRAFT_TRY(const json config, read_json(config_path));
+      collect_special_tokens(config, special_tokens_);
+      GRAFT_TRY(chat_template_, template_of(config, config_path.string()));
+    }
+    // A template file of its own takes precedence, as in transformers.
+    if (fs::exists(path_ / "chat_template.jinja")) {
+      GRAFT_TRY(chat_template_, read_file(path_ / "chat_template.jinja"));
+    }
+    return {};
+  }
+
+  Result<std::vector<float>> read(std::string_view name) const override {
+    const TensorView* view = checkpoint_.find(name);
+    if (view == nullptr) return not_found(path_.string() + ": no tensor '" + printable(name) + "'");
+    auto values = read_weight(*view);
+    if (!values.ok()) return at(path_.string(), values.error());
+    return values;
+  }
+
+  Result<std::string> digest() const override {
+    Sha256 digest;
+    const auto add = [&](std::string_view name, std::span<const std::byte> bytes) {
+      digest.update(std::string(name) + "\n" + std::to_string(bytes.size()) + "\n");
+      digest.update(bytes);
+    };
+    for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+                             "special_tokens_map.json", "chat_template.jinja"}) {
+      if (!fs::exists(path_ / name)) continue;
+      GRAFT_TRY(const MappedFile file, MappedFile::open(path_ / name));
+      add(name, file.bytes());
+    }
+    for (const SafetensorsFile& file : checkpoint_.files()) add(file.path().filename().string(), file.bytes());
+    return digest.hex();
+  }
+
+ private:
+  Status check_tensors() const {
+    const Status status = check_weights(spec_, [this](const std::string& name) { return checkpoint_.find(name); });
+    if (!status.ok()) return at(path_.string(), status.error());
+    std::vector<std::string> known = tensor_names();
+    std::sort(known.begin(), known.end());
+    for (const std::string& name : checkpoint_.names()) {
+      if (!std::binary_search(known.begin(), known.end(), name) && !ignorable(name, spec_)) {
+        return unsupported(path_.string() + ": tensor '" + printable(name) + "' is no weight of " + spec_.architecture);
+      }
+    }
+    return {};
+  }
+
+  SafetensorsCheckpoint checkpoint_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<ModelSource>> open_hf_source(const fs::path& directory) {
+  if (!fs::exists(directory / "config.json")) {
+    return not_found(directory.string() + ": no config.json; give a Hugging Face model directory or a .gguf file");
+  }
+  if (!fs::exists(directory / "tokenizer.json")) {
+    return not_found(directory.string() + ": no tokenizer.json; save the tokenizer with transformers' save_pretrained");
+  }
+  GRAFT_TRY(SafetensorsCheckpoint checkpoint, SafetensorsCheckpoint::open(directory));
+  auto source = std::make_unique<HfSource>(directory, std::move(checkpoint));
+  GRAFT_CHECK_OK(source->load());
+  return std::unique_ptr<ModelSource>(std::move(source));
+}
+
+}  // namespace graft::formats
