@@ -57,6 +57,13 @@ class ConfigTree {
   // into a list. Values that begin with [ { " or ' are YAML; everything else is a plain scalar as it stands.
   Status set(std::string_view assignment);
 
+  // The same sources with other nodes: for callers that bring several spellings into one shape before they read.
+  [[nodiscard]] ConfigTree with_root(ConfigNode root) const {
+    ConfigTree changed = *this;
+    changed.root_ = std::move(root);
+    return changed;
+  }
+
   [[nodiscard]] const ConfigNode& root() const { return root_; }
   // Where a node came from: "FILE:LINE" or "--set a.b=value".
   [[nodiscard]] std::string place(const ConfigNode& node) const { return place(node.source, node.line); }

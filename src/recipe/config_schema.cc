@@ -1,0 +1,416 @@
+#include "recipe/config_schema.h"
+
+#include <array>
+#include <type_traits>
+#include <utility>
+
+namespace graft::recipe {
+namespace {
+
+// How each type of a field is read, written and named. `read` keeps the field where the key is absent; null clears
+// what is optional.
+template <class T>
+struct Field;
+
+IntegerBounds as_integers(const NumberBounds& bounds) {
+  constexpr double kLargest = 9.0e18;
+  IntegerBounds result;
+  if (bounds.min > -kLargest) result.min = static_cast<int64_t>(bounds.min);
+  if (bounds.max < kLargest) result.max = static_cast<int64_t>(bounds.max);
+  return result;
+}
+
+template <>
+struct Field<int64_t> {
+  static constexpr const char* kType = "integer";
+  static auto read(ConfigReader& reader, const std::string& key, const Option& option) {
+    return reader.integer(key, as_integers(option.bounds.value_or(NumberBounds{})));
+  }
+  static ConfigNode write(int64_t value) { return ConfigNode::integer(value); }
+};
+
+template <>
+struct Field<double> {
+  static constexpr const char* kType = "number";
+  static auto read(ConfigReader& reader, const std::string& key, const Option& option) {
+    return reader.number(key, option.bounds.value_or(NumberBounds{}));
+  }
+  static ConfigNode write(double value) { return ConfigNode::number(value); }
+};
+
+template <>
+struct Field<bool> {
+  static constexpr const char* kType = "boolean";
+  static auto read(ConfigReader& reader, const std::string& key, const Option& /*option*/) {
+    return reader.boolean(key);
+  }
+  static ConfigNode write(bool value) { return ConfigNode::boolean(value); }
+};
+
+template <>
+struct Field<std::string> {
+  static constexpr const char* kType = "string";
+  static auto read(ConfigReader& reader, const std::string& key, const Option& option) {
+    return option.choices.empty() ? reader.string(key) : reader.choice(key, option.choices);
+  }
+  static ConfigNode write(const std::string& value) { return ConfigNode::string(value); }
+};
+
+template <>
+struct Field<std::vector<std::string>> {
+  static constexpr const char* kType = "list of strings";
+  static auto read(ConfigReader& reader, const std::string& key, const Option& /*option*/) {
+    return reader.strings(key);
+  }
+  static ConfigNode write(const std::vector<std::string>& values) {
+    ConfigNode node = ConfigNode::list();
+    for (const auto& value : values) node.items.push_back(ConfigNode::string(value));
+    return node;
+  }
+};
+
+template <>
+struct Field<std::vector<double>> {
+  static constexpr const char* kType = "list of numbers";
+  static auto read(ConfigReader& reader, const std::string& key, const Option& option) {
+    return reader.numbers(key, option.bounds.value_or(NumberBounds{}));
+  }
+  static ConfigNode write(const std::vector<double>& values) {
+    ConfigNode node = ConfigNode::list();
+    for (const double value : values) node.items.push_back(ConfigNode::number(value));
+    return node;
+  }
+};
+
+template <>
+struct Field<NamedNumbers> {
+  static constexpr const char* kType = "section of numbers";
+  static auto read(ConfigReader& reader, const std::string& key, const Option& option) {
+    return reader.named_numbers(key, option.bounds.value_or(NumberBounds{}));
+  }
+  static ConfigNode write(const NamedNumbers& values) {
+    ConfigNode node = ConfigNode::map();
+    for (const auto& [name, value] : values) node.put(name, ConfigNode::number(value));
+    return node;
+  }
+};
+
+template <class T>
+struct IsOptional : std::false_type {};
+template <class T>
+struct IsOptional<std::optional<T>> : std::true_type {};
+
+struct Extras {
+  bool from_graft = false;
+  bool folded = false;
+  bool may_be_auto = false;  // Ludwig's word for null
+  std::optional<NumberBounds> bounds = std::nullopt;
+  std::vector<std::string> choices = {};
+};
+
+bool says_auto(ConfigReader& reader, const std::string& key) {
+  const ConfigNode* node = reader.node(key);
+  return node != nullptr && node->kind == ConfigNode::Kind::kScalar && node->text == "auto";
+}
+
+// `field` is a captureless function from a config to the member, so that one row serves reading and writing.
+template <class Access>
+Option row(std::string path, Access field, std::string help, Extras extras = {}) {
+  using Member = std::remove_cvref_t<decltype(field(std::declval<TrainingConfig&>()))>;
+  Option option;
+  option.path = std::move(path);
+  option.help = std::move(help);
+  option.from_graft = extras.from_graft;
+  option.folded = extras.folded;
+  option.choices = std::move(extras.choices);
+  option.bounds = extras.bounds;
+  Option facts = option;  // what reading needs: bounds and choices
+  if constexpr (IsOptional<Member>::value) {
+    using Value = typename Member::value_type;
+    option.type = Field<Value>::kType;
+    option.nullable = true;
+    option.read = [field, facts, automatic = extras.may_be_auto](TrainingConfig& config, ConfigReader& reader,
+                                                                 const std::string& key) {
+      if (!reader.has(key)) {
+        reader.node(key);
+        return;
+      }
+      const bool null = automatic && says_auto(reader, key);
+      field(config) = null ? std::nullopt : Field<Value>::read(reader, key, facts);
+    };
+    option.write = [field](const TrainingConfig& config) {
+      const auto& value = field(config);
+      return value ? Field<Value>::write(*value) : ConfigNode{};
+    };
+  } else {
+    option.type = Field<Member>::kType;
+    option.read = [field, facts](TrainingConfig& config, ConfigReader& reader, const std::string& key) {
+      if (auto value = Field<Member>::read(reader, key, facts)) {
+        field(config) = std::move(*value);
+      } else if (reader.is_null(key)) {
+        reader.fail(key, "must not be null: leave the key out for the default");
+      }
+    };
+    option.write = [field](const TrainingConfig& config) { return Field<Member>::write(field(config)); };
+  }
+  return option;
+}
+
+#define GRAFT_FIELD(member) [](auto& c) -> auto& { return c.member; }
+
+// target_modules is a list, or the single word all-linear.
+Option target_modules_row() {
+  Option option = row("adapter.target_modules", GRAFT_FIELD(adapter.target_modules),
+                      "The linear layers that get an adapter: a list of module names, or `all-linear` for every linear "
+                      "layer but the output layer.");
+  const auto read_list = option.read;
+  option.read = [read_list](TrainingConfig& config, ConfigReader& reader, const std::string& key) {
+    const ConfigNode* node = reader.node(key);
+    if (node != nullptr && node->kind == ConfigNode::Kind::kScalar) {
+      if (node->text == "all-linear") {
+        config.adapter.target_modules = {"all-linear"};
+      } else {
+        reader.fail(key, "expected a list of module names or all-linear");
+      }
+      return;
+    }
+    // Null stays Ludwig's default.
+    if (node != nullptr && node->kind == ConfigNode::Kind::kList) read_list(config, reader, key);
+    if (node != nullptr && node->kind == ConfigNode::Kind::kMap) {
+      reader.fail(key, "expected a list of module names or all-linear");
+    }
+  };
+  option.type = "list of strings, or all-linear";
+  option.nullable = true;
+  return option;
+}
+
+// A section without keys of the user's own: null is empty.
+Option pattern_row(std::string path, auto field, std::string help, NumberBounds bounds) {
+  Option option = row(std::move(path), field, std::move(help), {.bounds = bounds});
+  const auto read = option.read;
+  option.read = [read](TrainingConfig& config, ConfigReader& reader, const std::string& key) {
+    if (reader.is_null(key)) {
+      reader.node(key);
+    } else {
+      read(config, reader, key);
+    }
+  };
+  option.nullable = true;
+  return option;
+}
+
+constexpr NumberBounds kAtLeastOne = {.min = 1};
+constexpr NumberBounds kAtLeastZero = {.min = 0};
+constexpr NumberBounds kPositive = {.min = 0, .open_min = true};
+constexpr NumberBounds kFraction = {.min = 0, .max = 1};
+constexpr NumberBounds kBelowOne = {.min = 0, .max = 1, .open_max = true};
+constexpr NumberBounds kRatio = {.min = 0, .max = 1, .open_min = true};
+constexpr NumberBounds kTokens = {.min = 1, .max = 1 << 24};
+
+void add_data_options(std::vector<Option>& table) {
+  table.push_back(row("model_type", GRAFT_FIELD(model_type), "Always `llm`. Required.", {.choices = {"llm"}}));
+  table.push_back(row("base_model", GRAFT_FIELD(base_model),
+                      "The model to fine-tune: the name of an imported model, or a path. Required."));
+  table.push_back(row("dataset", GRAFT_FIELD(dataset),
+                      "The data file (jsonl, json or csv). `--dataset` on the command line wins.",
+                      {.from_graft = true}));
+  table.push_back(row("prompt.template", GRAFT_FIELD(prompt.template_text),
+                      "The prompt, with `{column}` where a column's text belongs; `{{` and `}}` are braces. Null: the "
+                      "only input feature as it is."));
+  table.push_back(row("prompt.apply_chat_template", GRAFT_FIELD(prompt.apply_chat_template),
+                      "Wrap prompt and completion into the model's chat template, as a user and an assistant message.",
+                      {.from_graft = true}));
+  table.push_back(row("preprocessing.row_format", GRAFT_FIELD(preprocessing.row_format),
+                      "What a row is: `columns` (features and template of this file), `prompt_completion` (columns "
+                      "prompt and completion) or `messages` (column messages: a chat). `auto`: columns where this file "
+                      "has a template or features, otherwise by the names of the columns.",
+                      {.from_graft = true, .choices = {"auto", "columns", "prompt_completion", "messages"}}));
+  table.push_back(row("preprocessing.split.type", GRAFT_FIELD(preprocessing.split.type),
+                      "`random` by probabilities, or `fixed` by a column.", {.choices = {"random", "fixed"}}));
+  table.push_back(row("preprocessing.split.probabilities", GRAFT_FIELD(preprocessing.split.probabilities),
+                      "Shares of train, validation and test rows; they add up to 1.", {.bounds = kFraction}));
+  table.push_back(row("preprocessing.split.column", GRAFT_FIELD(preprocessing.split.column),
+                      "For `fixed`: the column that holds 0 (train), 1 (validation) or 2 (test)."));
+  table.push_back(row("preprocessing.sample_ratio", GRAFT_FIELD(preprocessing.sample_ratio),
+                      "The share of the rows to use, drawn by random_seed.", {.bounds = kRatio}));
+  table.push_back(row("preprocessing.global_max_sequence_length", GRAFT_FIELD(preprocessing.global_max_sequence_length),
+                      "Longest row, in tokens. Null: the model's context.", {.bounds = kTokens}));
+  table.push_back(row("preprocessing.overlong_rows", GRAFT_FIELD(preprocessing.overlong_rows),
+                      "Rows that are longer: `truncate` (the beginning of the prompt goes first, then the end of the "
+                      "completion), `drop`, or `refuse` to start. Counts are reported.",
+                      {.from_graft = true, .choices = {"truncate", "drop", "refuse"}}));
+}
+
+void add_adapter_options(std::vector<Option>& table) {
+  table.push_back(
+      row("adapter.type", GRAFT_FIELD(adapter.type), "The kind of adapter. Required.", {.choices = {"lora"}}));
+  table.push_back(row("adapter.r", GRAFT_FIELD(adapter.r), "Rank.", {.bounds = NumberBounds{.min = 1, .max = 4096}}));
+  table.push_back(row("adapter.alpha", GRAFT_FIELD(adapter.alpha),
+                      "Scale: the update is multiplied by alpha / r. Null: 2 r.", {.bounds = kPositive}));
+  table.push_back(
+      row("adapter.dropout", GRAFT_FIELD(adapter.dropout), "Dropout on the adapter's input.", {.bounds = kBelowOne}));
+  table.push_back(
+      row("adapter.bias_type", GRAFT_FIELD(adapter.bias_type), "Which biases are trained.", {.choices = {"none"}}));
+  table.push_back(target_modules_row());
+  table.push_back(row("adapter.use_rslora", GRAFT_FIELD(adapter.use_rslora), "Scale by alpha / sqrt(r) instead."));
+  table.push_back(pattern_row("adapter.rank_pattern", GRAFT_FIELD(adapter.rank_pattern),
+                              "Other ranks for some modules: name or suffix to rank.", {.min = 1, .max = 4096}));
+  table.push_back(pattern_row("adapter.alpha_pattern", GRAFT_FIELD(adapter.alpha_pattern),
+                              "Other alphas for some modules: name or suffix to alpha.", kPositive));
+  table.push_back(row("adapter.pretrained_adapter_weights", GRAFT_FIELD(adapter.pretrained_adapter_weights),
+                      "A PEFT adapter to start from."));
+}
+
+void add_trainer_options(std::vector<Option>& table) {
+  table.push_back(row("trainer.type", GRAFT_FIELD(trainer.type), "The method.", {.choices = {"finetune"}}));
+  table.push_back(row("trainer.dtype", GRAFT_FIELD(trainer.dtype),
+                      "Type of the frozen weights and the activations. The adapter itself is float32.",
+                      {.from_graft = true, .choices = {"bfloat16", "float32"}}));
+  table.push_back(row("trainer.epochs", GRAFT_FIELD(trainer.epochs), "Passes over the training rows.",
+                      {.bounds = NumberBounds{.min = 1, .max = 1e6}}));
+  table.push_back(row("trainer.train_steps", GRAFT_FIELD(trainer.train_steps),
+                      "Optimizer steps; wins over epochs. Null: as many as the epochs hold.", {.bounds = kAtLeastOne}));
+  table.push_back(
+      row("trainer.learning_rate", GRAFT_FIELD(trainer.learning_rate), "Highest learning rate.", {.bounds = kRatio}));
+  table.push_back(row("trainer.max_batch_tokens", GRAFT_FIELD(trainer.max_batch_tokens),
+                      "Tokens of an optimizer step: rows are packed until the next one would not fit. 2048 where no "
+                      "other step size is given.",
+                      {.from_graft = true, .bounds = kTokens}));
+  table.push_back(row("trainer.effective_batch_size", GRAFT_FIELD(trainer.effective_batch_size),
+                      "Rows of an optimizer step, instead of max_batch_tokens.",
+                      {.may_be_auto = true, .bounds = kAtLeastOne}));
+  table.push_back(row("trainer.batch_size", GRAFT_FIELD(trainer.batch_size),
+                      "With gradient_accumulation_steps another way to write effective_batch_size: their product.",
+                      {.folded = true, .may_be_auto = true, .bounds = NumberBounds{.min = 1, .max = 1e6}}));
+  table.push_back(row("trainer.gradient_accumulation_steps", GRAFT_FIELD(trainer.gradient_accumulation_steps),
+                      "See batch_size.",
+                      {.folded = true, .may_be_auto = true, .bounds = NumberBounds{.min = 1, .max = 1e6}}));
+  table.push_back(row("trainer.max_micro_batch_tokens", GRAFT_FIELD(trainer.max_micro_batch_tokens),
+                      "Tokens of one forward and backward pass. Bounds memory; changes results only by rounding.",
+                      {.from_graft = true, .bounds = kTokens}));
+  table.push_back(row("trainer.early_stop", GRAFT_FIELD(trainer.early_stop),
+                      "Stop after so many evaluations without a lower validation loss; -1: never.",
+                      {.bounds = NumberBounds{.min = -1}}));
+  table.push_back(row("trainer.evaluate_every", GRAFT_FIELD(trainer.evaluate_every),
+                      "Steps between evaluations. Null: whenever a checkpoint is written.",
+                      {.from_graft = true, .bounds = kAtLeastOne}));
+  table.push_back(row("trainer.steps_per_checkpoint", GRAFT_FIELD(trainer.steps_per_checkpoint),
+                      "Steps between checkpoints; 0: after every epoch.", {.bounds = kAtLeastZero}));
+  table.push_back(row("trainer.checkpoints_per_epoch", GRAFT_FIELD(trainer.checkpoints_per_epoch),
+                      "Checkpoints in an epoch, instead of steps_per_checkpoint.", {.bounds = kAtLeastZero}));
+  table.push_back(row("trainer.learning_rate_scheduler.decay", GRAFT_FIELD(trainer.learning_rate_scheduler.decay),
+                      "How the rate falls to 0 after the warm-up. Null is constant: it does not.",
+                      {.choices = {"cosine", "linear", "constant"}}));
+  table.push_back(row("trainer.learning_rate_scheduler.warmup_fraction",
+                      GRAFT_FIELD(trainer.learning_rate_scheduler.warmup_fraction),
+                      "Share of all steps in which the rate rises from 0.", {.bounds = kFraction}));
+  table.push_back(row("trainer.learning_rate_scheduler.warmup_evaluations",
+                      GRAFT_FIELD(trainer.learning_rate_scheduler.warmup_evaluations),
+                      "Length of the warm-up in evaluations, instead of warmup_fraction.", {.bounds = kAtLeastZero}));
+  table.push_back(row("trainer.optimizer.type", GRAFT_FIELD(trainer.optimizer.type),
+                      "`adam` is the same thing while weight_decay is 0.", {.choices = {"adamw", "adam"}}));
+  table.push_back(
+      row("trainer.optimizer.betas", GRAFT_FIELD(trainer.optimizer.betas), "Two decay rates.", {.bounds = kBelowOne}));
+  table.push_back(row("trainer.optimizer.eps", GRAFT_FIELD(trainer.optimizer.eps), "Added to the denominator.",
+                      {.bounds = kPositive}));
+  table.push_back(row("trainer.optimizer.weight_decay", GRAFT_FIELD(trainer.optimizer.weight_decay),
+                      "Decoupled weight decay.", {.bounds = kAtLeastZero}));
+  table.push_back(row("trainer.gradient_clipping.clipglobalnorm", GRAFT_FIELD(trainer.clipglobalnorm),
+                      "Largest norm of a step's gradient; null: no clipping.", {.bounds = kPositive}));
+}
+
+void add_other_options(std::vector<Option>& table) {
+  table.push_back(row("generation.max_new_tokens", GRAFT_FIELD(generation.max_new_tokens),
+                      "Longest answer, in tokens, of samples and predictions.", {.bounds = kTokens}));
+  table.push_back(
+      row("generation.do_sample", GRAFT_FIELD(generation.do_sample), "false: always the most probable token."));
+  table.push_back(row("generation.temperature", GRAFT_FIELD(generation.temperature),
+                      "Sampling temperature; 0 is the same as do_sample: false.", {.bounds = kAtLeastZero}));
+  table.push_back(row("generation.top_k", GRAFT_FIELD(generation.top_k),
+                      "Sample from the k most probable tokens; null: from all.", {.bounds = kAtLeastOne}));
+  table.push_back(row("generation.top_p", GRAFT_FIELD(generation.top_p),
+                      "Sample from the most probable tokens that together reach this probability; null: from all.",
+                      {.bounds = kRatio}));
+  table.push_back(row("generation.repetition_penalty", GRAFT_FIELD(generation.repetition_penalty),
+                      "Divides the logits of tokens that are there already; 1: no penalty.", {.bounds = kPositive}));
+  table.push_back(row("backend.type", GRAFT_FIELD(backend), "Where it runs.", {.choices = {"local"}}));
+  table.push_back(row("random_seed", GRAFT_FIELD(random_seed),
+                      "Seed of everything random: split, order, initial weights, dropout, sampling.",
+                      {.bounds = kAtLeastZero}));
+}
+
+#undef GRAFT_FIELD
+
+}  // namespace
+
+std::span<const Option> options() {
+  static const std::vector<Option> table = [] {
+    std::vector<Option> rows;
+    add_data_options(rows);
+    add_adapter_options(rows);
+    add_trainer_options(rows);
+    add_other_options(rows);
+    return rows;
+  }();
+  return table;
+}
+
+std::span<const UnsupportedOption> unsupported_options() {
+  static const std::vector<UnsupportedOption> table = {
+      {"ludwig_version", {"*"}, ""},  // who wrote the file: changes nothing
+      {"quantization", {}, "training over a quantised base is not supported; trainer.dtype chooses its type"},
+      {"model_parameters", {}, "not supported; the model's own parameters are used"},
+      {"trust_remote_code", {"false"}, "code from a model's repository is never run"},
+      {"defaults", {}, "not supported; write the values where they belong"},
+      {"hyperopt", {}, "not supported; start one run for each setting"},
+      {"combiner", {}, "belongs to other model types"},
+      {"prompt.task", {}, "not supported; write the task into prompt.template"},
+      {"prompt.retrieval", {}, "not supported"},
+      {"preprocessing.sample_size", {}, "not supported; use preprocessing.sample_ratio"},
+      {"preprocessing.oversample_minority", {}, "not supported"},
+      {"preprocessing.undersample_majority", {}, "not supported"},
+      {"adapter.use_dora", {"false"}, "DoRA is not supported; use_rslora is"},
+      {"adapter.init_lora_weights", {"true"}, "only the usual initialisation (A random, B zero) is supported"},
+      {"adapter.layers_to_transform", {}, "not supported"},
+      {"adapter.postprocessor.merge_adapter_into_base_model", {"false"}, "training does not merge; keep the adapter"},
+      {"adapter.postprocessor.progressbar", {"*"}, ""},
+      {"trainer.eval_batch_size", {"auto"}, "not used; evaluation batches hold trainer.max_micro_batch_tokens tokens"},
+      {"trainer.max_batch_size", {}, "not used; write the step's size with trainer.max_batch_tokens"},
+      {"trainer.should_shuffle", {"true"}, "the order is always shuffled, by random_seed"},
+      {"trainer.evaluate_training_set", {"false"}, "not supported; the training loss is reported at every step"},
+      {"trainer.skip_all_evaluation", {"false"}, "not supported; use split probabilities without a validation share"},
+      {"trainer.enable_gradient_checkpointing", {"false"}, "not supported; lower trainer.max_micro_batch_tokens"},
+      {"trainer.use_mixed_precision", {"false"}, "not used; trainer.dtype chooses the precision"},
+      {"trainer.compile", {"false"}, "not supported"},
+      {"trainer.enable_profiling", {"false"}, "not supported"},
+      {"trainer.regularization_lambda", {"0", "0.0"}, "not supported; use trainer.optimizer.weight_decay"},
+      {"trainer.regularization_type", {"l2"}, "not supported; use trainer.optimizer.weight_decay"},
+      {"trainer.learning_rate_scaling", {"constant"}, "not supported; the rate is what learning_rate says"},
+      {"trainer.validation_field", {}, "not supported; the validation loss decides"},
+      {"trainer.validation_metric", {"loss"}, "not supported; the validation loss decides"},
+      {"trainer.bucketing_field", {}, "not used; batches are packed by length"},
+      {"trainer.increase_batch_size_on_plateau", {"0"}, "not supported"},
+      {"trainer.gradient_clipping.clipnorm", {}, "not supported; use clipglobalnorm"},
+      {"trainer.gradient_clipping.clipvalue", {}, "not supported; use clipglobalnorm"},
+      {"trainer.optimizer.amsgrad", {"false"}, "not supported"},
+      {"trainer.learning_rate_scheduler.reduce_on_plateau", {"0"}, "not supported"},
+      {"trainer.learning_rate_scheduler.decay_rate", {}, "belongs to exponential decay, which is not supported"},
+      {"trainer.learning_rate_scheduler.decay_steps", {}, "belongs to exponential decay, which is not supported"},
+      {"trainer.learning_rate_scheduler.staircase", {"false"}, "belongs to exponential decay, which is not supported"},
+      {"trainer.learning_rate_scheduler.t_0", {}, "cosine decay has no restarts"},
+      {"trainer.learning_rate_scheduler.t_mult", {"1"}, "cosine decay has no restarts"},
+      {"trainer.learning_rate_scheduler.eta_min", {"0", "0.0"}, "decay always ends at 0"},
+      {"generation.num_beams", {"1"}, "beam search is not supported"},
+      {"generation.use_cache", {"true"}, "the cache is always used"},
+      {"generation.min_new_tokens", {"0"}, "not supported"},
+      {"generation.max_length", {}, "not supported; use max_new_tokens"},
+      {"generation.typical_p", {"1", "1.0"}, "not supported"},
+      {"generation.penalty_alpha", {}, "contrastive search is not supported"},
+      {"generation.no_repeat_ngram_size", {"0"}, "not supported"},
+      {"generation.length_penalty", {"1", "1.0"}, "belongs to beam search, which is not supported"},
+  };
+  return table;
+}
+
+}  // namespace graft::recipe

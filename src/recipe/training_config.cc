@@ -1,0 +1,244 @@
+#include "recipe/training_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/config_reader.h"
+#include "recipe/config_schema.h"
+
+namespace graft::recipe {
+namespace {
+
+constexpr int64_t kDefaultBatchTokens = 2048;
+
+using Kind = ConfigNode::Kind;
+
+struct Place {
+  ConfigReader section;
+  std::string key;
+};
+
+Place find_place(const ConfigReader& root, const std::string& path) {
+  ConfigReader section = root;
+  size_t begin = 0;
+  for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', begin)) {
+    section = section.section(path.substr(begin, dot - begin));
+    begin = dot + 1;
+  }
+  return {section, path.substr(begin)};
+}
+
+std::vector<Feature> read_features(ConfigReader& root, const std::string& key) {
+  std::vector<Feature> features;
+  for (auto& section : root.sections(key)) {
+    Feature feature;
+    if (auto name = section.string("name")) {
+      feature.name = std::move(*name);
+    } else if (!section.has("name")) {
+      section.fail("name", "is required: the column's name");
+    }
+    const auto type = section.string("type");
+    if (type && *type != "text") {
+      section.fail("type", "only text features are supported: a language model reads and writes text");
+    }
+    for (const char* other : {"preprocessing", "encoder", "decoder", "loss"}) {
+      const ConfigNode* node = section.node(other);
+      if (node == nullptr || node->kind == Kind::kNull) continue;
+      section.fail(other,
+                   "settings of single features are not supported; preprocessing.global_max_sequence_length "
+                   "limits the length");
+    }
+    features.push_back(std::move(feature));
+  }
+  return features;
+}
+
+ConfigNode write_features(const std::vector<Feature>& features) {
+  ConfigNode list = ConfigNode::list();
+  for (const auto& feature : features) {
+    ConfigNode node = ConfigNode::map();
+    node.put("name", ConfigNode::string(feature.name));
+    node.put("type", ConfigNode::string(feature.type));
+    list.items.push_back(std::move(node));
+  }
+  return list;
+}
+
+void refuse_unsupported(const ConfigReader& root, const UnsupportedOption& option) {
+  Place place = find_place(root, option.path);
+  const ConfigNode* node = place.section.node(place.key);
+  if (node == nullptr || node->kind == Kind::kNull) return;
+  for (const auto& value : option.harmless) {
+    if (value == "*" || (node->kind == Kind::kScalar && node->text == value)) return;
+  }
+  place.section.fail(place.key, option.why);
+}
+
+// What Ludwig lets one write in more than one way. The reader's table expects one shape.
+ConfigNode normalised(const ConfigNode& root) {
+  ConfigNode node = root;
+  ConfigNode* backend = node.find("backend");
+  if (backend != nullptr && backend->kind == Kind::kScalar) {
+    ConfigNode section = ConfigNode::map();
+    section.line = backend->line;
+    section.source = backend->source;
+    section.put("type", *backend);
+    *backend = std::move(section);
+  }
+  return node;
+}
+
+void check_features(ConfigReader& root, const TrainingConfig& config) {
+  const std::string& format = config.preprocessing.row_format;
+  const bool any = !config.input_features.empty() || !config.output_features.empty();
+  const bool columns = format == "columns" || (format == "auto" && (any || config.prompt.template_text.has_value()));
+  if (!columns) {
+    if (any) root.fail("input_features", fmt::format("not used with preprocessing.row_format: {}", format));
+    if (config.prompt.template_text) {
+      root.section("prompt").fail("template", fmt::format("not used with preprocessing.row_format: {}", format));
+    }
+    return;
+  }
+  if (config.output_features.size() != 1) {
+    root.fail("output_features",
+              fmt::format("exactly one is needed, the column to learn; there are {}", config.output_features.size()));
+  }
+  if (!config.prompt.template_text && config.input_features.size() != 1) {
+    root.section("prompt").fail(
+        "template", fmt::format("is required with {} input features: it says how their columns make a prompt",
+                                config.input_features.size()));
+  }
+}
+
+void resolve_step_size(ConfigReader& root, TrainerConfig& trainer) {
+  ConfigReader section = root.section("trainer");
+  if (trainer.batch_size || trainer.gradient_accumulation_steps) {
+    const int64_t product = trainer.batch_size.value_or(1) * trainer.gradient_accumulation_steps.value_or(1);
+    const bool both = trainer.batch_size && trainer.gradient_accumulation_steps;
+    if (!trainer.effective_batch_size) {
+      trainer.effective_batch_size = product;
+    } else if (both && *trainer.effective_batch_size != product) {
+      section.fail("effective_batch_size", fmt::format("is {}, but batch_size x gradient_accumulation_steps is {}",
+                                                       *trainer.effective_batch_size, product));
+    } else if (*trainer.effective_batch_size % product != 0) {
+      section.fail("effective_batch_size", fmt::format("must be a multiple of {}", product));
+    }
+    trainer.batch_size.reset();
+    trainer.gradient_accumulation_steps.reset();
+  }
+  if (trainer.max_batch_tokens && trainer.effective_batch_size) {
+    section.fail("max_batch_tokens",
+                 "a step's size is written in tokens or in rows (batch_size, "
+                 "gradient_accumulation_steps, effective_batch_size), not both");
+  }
+  if (!trainer.max_batch_tokens && !trainer.effective_batch_size) trainer.max_batch_tokens = kDefaultBatchTokens;
+}
+
+void check_data(ConfigReader& root, TrainingConfig& config) {
+  if (config.model_type.empty() && !root.has("model_type"))
+    root.fail("model_type", "is required: write model_type: llm");
+  if (config.base_model.empty()) root.fail("base_model", "is required: the model to fine-tune");
+  check_features(root, config);
+  const auto& split = config.preprocessing.split;
+  const double sum = std::accumulate(split.probabilities.begin(), split.probabilities.end(), 0.0);
+  ConfigReader section = root.section("preprocessing").section("split");
+  if (split.probabilities.size() != 3 || std::abs(sum - 1.0) > 1e-6 || split.probabilities[0] <= 0) {
+    section.fail("probabilities", "expected three shares (train, validation, test) that add up to 1, train above 0");
+  }
+}
+
+void check_trainer(ConfigReader& root, TrainingConfig& config) {
+  ConfigReader trainer = root.section("trainer");
+  if (config.trainer.steps_per_checkpoint > 0 && config.trainer.checkpoints_per_epoch > 0) {
+    trainer.fail("checkpoints_per_epoch", "give steps_per_checkpoint or checkpoints_per_epoch, not both");
+  }
+  if (config.trainer.early_stop == 0) trainer.fail("early_stop", "must be at least 1, or -1 for never");
+  const auto& scheduler = config.trainer.learning_rate_scheduler;
+  if (scheduler.warmup_fraction > 0 && scheduler.warmup_evaluations > 0) {
+    trainer.section("learning_rate_scheduler")
+        .fail("warmup_evaluations", "give warmup_fraction or warmup_evaluations, not both");
+  }
+  const auto& optimizer = config.trainer.optimizer;
+  if (optimizer.betas.size() != 2) trainer.section("optimizer").fail("betas", "expected two numbers");
+  if (optimizer.type == "adam" && optimizer.weight_decay > 0) {
+    trainer.section("optimizer").fail("weight_decay", "adam's own kind of weight decay is not supported: use adamw");
+  }
+}
+
+void resolve_adapter(ConfigReader& root, AdapterConfig& adapter) {
+  ConfigReader section = root.section("adapter");
+  if (!section.has("type")) {
+    root.fail("adapter", "is required (adapter: {type: lora}): training all weights is not supported");
+  }
+  const auto& modules = adapter.target_modules;
+  if (modules.size() > 1 && std::find(modules.begin(), modules.end(), "all-linear") != modules.end()) {
+    section.fail("target_modules", "all-linear stands alone: it names every linear layer");
+  }
+  if (modules.empty()) section.fail("target_modules", "must name at least one module, or all-linear");
+  for (const auto& [name, rank] : adapter.rank_pattern) {
+    if (rank != std::floor(rank)) section.fail("rank_pattern", fmt::format("the rank of {} must be an integer", name));
+  }
+  if (!adapter.alpha) adapter.alpha = 2.0 * static_cast<double>(adapter.r);
+}
+
+// A null section switches off what it holds; only clipping has something to switch off.
+void apply_null_sections(const ConfigReader& root, TrainingConfig& config) {
+  ConfigReader reader = root;
+  if (reader.section("trainer").is_null("gradient_clipping")) config.trainer.clipglobalnorm.reset();
+}
+
+}  // namespace
+
+Result<TrainingConfig> read_training_config(const ConfigTree& tree) {
+  const ConfigTree shaped = tree.with_root(normalised(tree.root()));
+  ConfigReader root(shaped);
+  TrainingConfig config;
+  config.input_features = read_features(root, "input_features");
+  config.output_features = read_features(root, "output_features");
+  for (const Option& option : options()) {
+    Place place = find_place(root, option.path);
+    option.read(config, place.section, place.key);
+  }
+  for (const UnsupportedOption& option : unsupported_options()) refuse_unsupported(root, option);
+  apply_null_sections(root, config);
+  check_data(root, config);
+  check_trainer(root, config);
+  resolve_step_size(root, config.trainer);
+  resolve_adapter(root, config.adapter);
+  GRAFT_CHECK_OK(root.finish());
+  return config;
+}
+
+Result<TrainingConfig> load_training_config(const std::string& path, const std::vector<std::string>& overrides) {
+  GRAFT_TRY(ConfigTree tree, ConfigTree::load(path));
+  for (const auto& assignment : overrides) GRAFT_CHECK_OK(tree.set(assignment));
+  return read_training_config(tree);
+}
+
+ConfigNode to_node(const TrainingConfig& config) {
+  ConfigNode root = ConfigNode::map();
+  for (const Option& option : options()) {
+    if (option.folded) continue;
+    ConfigNode* section = &root;
+    size_t begin = 0;
+    for (size_t dot = option.path.find('.'); dot != std::string::npos; dot = option.path.find('.', begin)) {
+      const std::string name = option.path.substr(begin, dot - begin);
+      ConfigNode* child = section->find(name);
+      section = child != nullptr ? child : &section->put(name, ConfigNode::map());
+      begin = dot + 1;
+    }
+    section->put(option.path.substr(begin), option.write(config));
+    if (option.path == "dataset") {
+      root.put("input_features", write_features(config.input_features));
+      root.put("output_features", write_features(config.output_features));
+    }
+  }
+  return root;
+}
+
+std::string to_yaml(const TrainingConfig& config) { return graft::to_yaml(to_node(config)); }
+
+}  // namespace graft::recipe

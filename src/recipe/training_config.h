@@ -1,0 +1,135 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/config_tree.h"
+#include "base/result.h"
+
+namespace graft::recipe {
+
+// A column of the data. graft trains language models: its type is always text.
+struct Feature {
+  std::string name;
+  std::string type = "text";
+  bool operator==(const Feature&) const = default;
+};
+
+struct PromptConfig {
+  std::optional<std::string> template_text;  // key `template`; Python's str.format with {column}; {{ and }} are braces
+  bool apply_chat_template = false;          // prompt and completion become a user and an assistant message of a chat
+  bool operator==(const PromptConfig&) const = default;
+};
+
+struct SplitConfig {
+  std::string type = "random";                          // random | fixed
+  std::vector<double> probabilities = {0.7, 0.1, 0.2};  // train, validation, test; random only
+  std::string column = "split";                         // fixed only: 0 train, 1 validation, 2 test
+  bool operator==(const SplitConfig&) const = default;
+};
+
+struct PreprocessingConfig {
+  std::string row_format = "auto";  // auto | columns | prompt_completion | messages
+  SplitConfig split;
+  double sample_ratio = 1.0;
+  std::optional<int64_t> global_max_sequence_length;  // tokens; the model's context where it is absent or shorter
+  std::string overlong_rows = "truncate";             // truncate | drop | refuse
+  bool operator==(const PreprocessingConfig&) const = default;
+};
+
+using NamedNumbers = std::vector<std::pair<std::string, double>>;
+
+struct AdapterConfig {
+  std::string type = "lora";
+  int64_t r = 8;
+  std::optional<double> alpha;  // set by resolution: 2 r
+  double dropout = 0.05;
+  std::string bias_type = "none";
+  std::vector<std::string> target_modules = {"q_proj", "v_proj"};  // or the one word all-linear
+  bool use_rslora = false;
+  NamedNumbers rank_pattern;   // module name or suffix -> rank
+  NamedNumbers alpha_pattern;  // module name or suffix -> alpha
+  std::optional<std::string> pretrained_adapter_weights;
+  bool operator==(const AdapterConfig&) const = default;
+};
+
+struct SchedulerConfig {
+  std::optional<std::string> decay;  // cosine | linear | constant; null is constant
+  double warmup_fraction = 0.0;      // of all steps
+  double warmup_evaluations = 0.0;   // in evaluations
+  bool operator==(const SchedulerConfig&) const = default;
+};
+
+struct OptimizerConfig {
+  std::string type = "adamw";
+  std::vector<double> betas = {0.9, 0.999};
+  double eps = 1e-8;
+  double weight_decay = 0.0;
+  bool operator==(const OptimizerConfig&) const = default;
+};
+
+struct TrainerConfig {
+  std::string type = "finetune";
+  std::string dtype = "bfloat16";  // of the frozen base weights and activations: bfloat16 | float32
+  int64_t epochs = 100;
+  std::optional<int64_t> train_steps;  // wins over epochs
+  double learning_rate = 1e-3;
+  // A step's size: exactly one of max_batch_tokens and effective_batch_size is set after resolution.
+  std::optional<int64_t> max_batch_tokens;
+  std::optional<int64_t> effective_batch_size;         // rows
+  std::optional<int64_t> batch_size;                   // folded into effective_batch_size by resolution
+  std::optional<int64_t> gradient_accumulation_steps;  // folded into effective_batch_size by resolution
+  int64_t max_micro_batch_tokens = 4096;               // tokens of one forward and backward pass
+  int64_t early_stop = 5;                              // evaluations without improvement; -1: never
+  std::optional<int64_t> evaluate_every;               // steps; null: whenever a checkpoint is written
+  int64_t steps_per_checkpoint = 0;                    // 0: see checkpoints_per_epoch
+  int64_t checkpoints_per_epoch = 0;                   // 0: after every epoch
+  SchedulerConfig learning_rate_scheduler;
+  OptimizerConfig optimizer;
+  std::optional<double> clipglobalnorm = 0.5;  // key gradient_clipping.clipglobalnorm; null: no clipping
+  bool operator==(const TrainerConfig&) const = default;
+};
+
+struct GenerationConfig {
+  int64_t max_new_tokens = 32;
+  bool do_sample = true;
+  double temperature = 0.1;
+  std::optional<int64_t> top_k = 50;
+  std::optional<double> top_p;
+  double repetition_penalty = 1.0;
+  bool operator==(const GenerationConfig&) const = default;
+};
+
+// One fine-tuning run, as declared. The spelling and the defaults are Ludwig's; docs/config-reference.md lists every
+// key, and where graft differs.
+struct TrainingConfig {
+  std::string model_type;  // llm
+  std::string base_model;
+  std::optional<std::string> dataset;
+  std::vector<Feature> input_features;
+  std::vector<Feature> output_features;
+  PromptConfig prompt;
+  PreprocessingConfig preprocessing;
+  AdapterConfig adapter;
+  TrainerConfig trainer;
+  GenerationConfig generation;
+  std::string backend = "local";
+  int64_t random_seed = 42;
+  bool operator==(const TrainingConfig&) const = default;
+};
+
+// Reads and resolves a config. The error lists every problem, one a line: "FILE:LINE: trainer.learning_rat: unknown
+// key; did you mean learning_rate?".
+Result<TrainingConfig> read_training_config(const ConfigTree& tree);
+
+// The file at `path` with `--set` overrides ("trainer.epochs=3") on top.
+Result<TrainingConfig> load_training_config(const std::string& path, const std::vector<std::string>& overrides = {});
+
+// The resolved config, every key written out; reading it again gives an equal TrainingConfig.
+ConfigNode to_node(const TrainingConfig& config);
+std::string to_yaml(const TrainingConfig& config);
+
+}  // namespace graft::recipe
