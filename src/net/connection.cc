@@ -204,14 +204,32 @@ asio::awaitable<Connection::Outcome> Connection::relay(const Asked& asked, Excha
   while (!cut_) {
     Exchange::Progress progress = exchange.take();
     if (progress.head) {
-      StreamHead head = std::move(*progress.head);
-      co_return co_await send_stream(asked, exchange, std::move(head), std::move(progress));
+      const StreamHead head = std::move(*progress.head);
+      if (progress.chunks.empty() && !progress.ended && !progress.aborted && !progress.response) {
+        progress = co_await hold(exchange, Clock::now() + head.hold);
+      }
+      const bool replaced = progress.response || (progress.aborted && progress.chunks.empty());
+      if (!replaced) co_return co_await send_stream(asked, exchange, head, std::move(progress));
     }
     if (progress.aborted) progress.response = core_->error(asked.path, 500, "the request was dropped unanswered");
     if (progress.response) co_return co_await send_whole(asked, std::move(*progress.response));
     co_await pause(Clock::now() + kForever);
   }
   co_return Outcome::kBroken;
+}
+
+// Waits for the first piece of a stream before its header goes out.
+asio::awaitable<Exchange::Progress> Connection::hold(Exchange& exchange, Clock::time_point until) {
+  Exchange::Progress progress = exchange.take();
+  const auto quiet = [&] {
+    return progress.chunks.empty() && !progress.ended && !progress.aborted && !progress.response;
+  };
+  while (quiet() && !eof_ && !cut_ && Clock::now() < until) {
+    co_await pause(until);
+    progress = exchange.take();
+  }
+  if (quiet()) progress = exchange.commit();
+  co_return progress;
 }
 
 std::string Connection::head_text(const Asked& asked, int status, const Headers& headers) {

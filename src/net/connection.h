@@ -68,6 +68,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::awaitable<Outcome> send_whole(const Asked& asked, Response response);
   boost::asio::awaitable<Outcome> send_stream(const Asked& asked, Exchange& exchange, StreamHead head,
                                               Exchange::Progress progress);
+  boost::asio::awaitable<Exchange::Progress> hold(Exchange& exchange, Clock::time_point until);
   static std::string head_text(const Asked& asked, int status, const Headers& headers);
   boost::asio::awaitable<void> refuse(int status, std::string message, std::string path);
 

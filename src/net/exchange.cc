@@ -4,20 +4,24 @@
 
 namespace graft::net {
 
-void Exchange::send(Response response) {
+bool Exchange::send(Response response) {
   const std::lock_guard lock(mutex_);
-  if (answered_) return;
+  if (answered_ && !replaceable_) return false;
   answered_ = finished_ = true;
+  replaceable_ = false;
   pending_.response = std::move(response);
   notify_locked();
+  return true;
 }
 
-void Exchange::begin(StreamHead head) {
+bool Exchange::begin(StreamHead head) {
   const std::lock_guard lock(mutex_);
-  if (answered_) return;
+  if (answered_) return false;
   answered_ = true;
+  replaceable_ = head.hold.count() > 0;
   pending_.head = std::move(head);
   notify_locked();
+  return true;
 }
 
 WriteState Exchange::write(std::string chunk) {
@@ -26,6 +30,7 @@ WriteState Exchange::write(std::string chunk) {
   if (chunk.empty()) return WriteState::kOk;
   // A single piece larger than the bound still passes when nothing else waits.
   if (backlog_ > 0 && backlog_ + chunk.size() > max_backlog_) return WriteState::kFull;
+  replaceable_ = false;
   backlog_ += chunk.size();
   pending_.chunks.push_back(std::move(chunk));
   notify_locked();
@@ -36,6 +41,7 @@ void Exchange::end() {
   const std::lock_guard lock(mutex_);
   if (finished_ || !answered_) return;
   finished_ = true;
+  replaceable_ = false;
   pending_.ended = true;
   notify_locked();
 }
@@ -72,6 +78,12 @@ void Exchange::abandon() {
 
 Exchange::Progress Exchange::take() {
   const std::lock_guard lock(mutex_);
+  return std::exchange(pending_, Progress{});
+}
+
+Exchange::Progress Exchange::commit() {
+  const std::lock_guard lock(mutex_);
+  replaceable_ = false;
   return std::exchange(pending_, Progress{});
 }
 
@@ -115,8 +127,8 @@ struct ResponseWriter::Guard {
 ResponseWriter::ResponseWriter(std::shared_ptr<Exchange> exchange)
     : guard_(std::make_shared<Guard>(std::move(exchange))) {}
 
-void ResponseWriter::send(Response response) const { guard_->exchange->send(std::move(response)); }
-void ResponseWriter::begin(StreamHead head) const { guard_->exchange->begin(std::move(head)); }
+bool ResponseWriter::send(Response response) const { return guard_->exchange->send(std::move(response)); }
+bool ResponseWriter::begin(StreamHead head) const { return guard_->exchange->begin(std::move(head)); }
 WriteState ResponseWriter::write(std::string chunk) const { return guard_->exchange->write(std::move(chunk)); }
 void ResponseWriter::end() const { guard_->exchange->end(); }
 bool ResponseWriter::wait_writable(std::chrono::milliseconds timeout) const {

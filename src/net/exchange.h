@@ -18,8 +18,8 @@ class Exchange {
   Exchange(size_t max_backlog, std::function<void()> notify) : max_backlog_(max_backlog), notify_(std::move(notify)) {}
 
   // The handler's side.
-  void send(Response response);
-  void begin(StreamHead head);
+  bool send(Response response);
+  bool begin(StreamHead head);
   WriteState write(std::string chunk);
   void end();
   bool wait_writable(std::chrono::milliseconds timeout);
@@ -36,6 +36,7 @@ class Exchange {
     bool aborted = false;  // the handler gave up: no answer, or half a body
   };
   Progress take();
+  Progress commit();           // as take(), and the header goes out now: send() can no longer replace the stream
   void written(size_t bytes);  // so much of the chunks taken has been sent: there is room for more
   void disconnect();           // the client has gone: tells the handler
   void detach();               // the connection is done with this request: no notify afterwards
@@ -52,10 +53,11 @@ class Exchange {
   std::function<void()> on_disconnect_;  // called outside the lock
   Progress pending_;
   size_t backlog_ = 0;
-  bool answered_ = false;  // send() or begin() was called
-  bool finished_ = false;  // send(), end() or abandon() was called
-  bool closed_ = false;    // nobody will read what is written
-  bool gone_ = false;      // closed before it was complete
+  bool answered_ = false;     // send() or begin() was called
+  bool finished_ = false;     // send(), end() or abandon() was called
+  bool replaceable_ = false;  // begun, but its header is held
+  bool closed_ = false;       // nobody will read what is written
+  bool gone_ = false;         // closed before it was complete
 };
 
 }  // namespace graft::net

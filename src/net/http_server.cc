@@ -106,7 +106,8 @@ struct HttpServer::Impl {
   explicit Impl(ServerOptions options, Router router) : core(std::make_shared<ServerCore>()) {
     core->options = std::move(options);
     core->router = std::move(router);
-    core->workers = std::make_shared<WorkerPool>(core->options.worker_threads);
+    core->workers = core->options.workers;
+    if (!core->workers) core->workers = std::make_shared<WorkerPool>(core->options.worker_threads);
   }
 
   asio::awaitable<void> accept_loop();

@@ -19,7 +19,8 @@ struct ServerOptions {
   uint16_t port = 0;               // 0: a free one; HttpServer::port() says which
   int io_threads = 1;
   int worker_threads = 2;
-  size_t max_connections = 4096;  // further ones get 503 and are closed
+  std::shared_ptr<WorkerPool> workers;  // a pool made beforehand; null: the server makes one of worker_threads
+  size_t max_connections = 4096;        // further ones get 503 and are closed
   size_t max_header_bytes = 16 * 1024;
   size_t max_body_bytes = 16 * 1024 * 1024;
   size_t max_stream_backlog = 4 * 1024 * 1024;       // bytes of one streamed body that wait for a slow reader

@@ -26,24 +26,21 @@ class Faults : public ::testing::Test {
     r.add("GET", "/hello", [](const Request&, const ResponseWriter& w) { w.send(Response::text(200, "hello")); });
     r.add("POST", "/echo", [](Request q, const ResponseWriter& w) { w.send(Response::text(200, std::move(q.body))); });
     r.add("GET", "/hold", [this](const Request&, const ResponseWriter& w) {
+      hold(w);
       w.on_disconnect([this] { note_disconnect(); });
-      const std::lock_guard lock(mutex_);
-      held_.push_back(w);
     });
     r.add("GET", "/hold-stream", [this](const Request&, const ResponseWriter& w) {
       w.begin(StreamHead::sse());
       EXPECT_EQ(w.write("begun"), WriteState::kOk);
+      hold(w);
       w.on_disconnect([this] { note_disconnect(); });
-      const std::lock_guard lock(mutex_);
-      held_.push_back(w);
     });
     r.add("GET", "/pour", [this](const Request&, const ResponseWriter& w) {
       w.begin(StreamHead::sse());
       WriteState state = WriteState::kOk;
       while (state == WriteState::kOk) state = w.write(std::string(32 * 1024, 'x'));
+      hold(w);
       poured_ = state;
-      const std::lock_guard lock(mutex_);
-      held_.push_back(w);
     });
     return r;
   }
@@ -52,6 +49,19 @@ class Faults : public ::testing::Test {
     auto server = HttpServer::start(std::move(options), router());
     EXPECT_TRUE(server.ok()) << server.error().message;
     return std::move(server).value();
+  }
+
+  void hold(const ResponseWriter& writer) {
+    const std::lock_guard lock(mutex_);
+    held_.push_back(writer);
+    arrived_.notify_all();
+  }
+
+  // The writer of the first request that was held, once it has come.
+  ResponseWriter held() {
+    std::unique_lock lock(mutex_);
+    arrived_.wait(lock, [this] { return !held_.empty(); });
+    return held_.front();
   }
 
   void note_disconnect() {
@@ -74,6 +84,7 @@ class Faults : public ::testing::Test {
   std::atomic<int> disconnects_{0};
   std::atomic<WriteState> poured_{WriteState::kOk};
   std::mutex mutex_;
+  std::condition_variable arrived_;
   std::vector<ResponseWriter> held_;
 };
 
@@ -166,11 +177,11 @@ TEST_F(Faults, AClientThatLeavesIsNoticedWhileItsHandlerWorks) {
   const auto server = serve();
   RawClient client(server->port());
   ASSERT_TRUE(client.send("GET /hold HTTP/1.1\r\n\r\n"));
-  std::this_thread::sleep_for(30ms);
+  held();
   client.close();
   disconnects_.wait(0);
   EXPECT_EQ(disconnects_, 1);
-  EXPECT_TRUE(held_.front().disconnected());
+  EXPECT_TRUE(held().disconnected());
 }
 
 TEST_F(Faults, AClientThatLeavesAStreamIsNoticed) {
@@ -180,18 +191,18 @@ TEST_F(Faults, AClientThatLeavesAStreamIsNoticed) {
   EXPECT_NE(client.read_until("begun"), "");
   client.close();
   disconnects_.wait(0);
-  EXPECT_EQ(held_.front().write("x"), WriteState::kClosed);
+  EXPECT_EQ(held().write("x"), WriteState::kClosed);
 }
 
 TEST_F(Faults, ALateRegistrationHearsOfTheDisconnectAtOnce) {
   const auto server = serve();
   RawClient client(server->port());
   ASSERT_TRUE(client.send("GET /hold HTTP/1.1\r\n\r\n"));
-  std::this_thread::sleep_for(30ms);
+  held();
   client.close();
   disconnects_.wait(0);
   bool called = false;
-  held_.front().on_disconnect([&] { called = true; });
+  held().on_disconnect([&] { called = true; });
   EXPECT_TRUE(called);
 }
 
@@ -200,12 +211,7 @@ TEST_F(Faults, AnAnsweredRequestHasNoDisconnect) {
   {
     RawClient client(server->port());
     ASSERT_TRUE(client.send("GET /hold HTTP/1.1\r\nConnection: close\r\n\r\n"));
-    while (true) {
-      const std::lock_guard lock(mutex_);
-      if (held_.empty()) continue;
-      held_.front().send(Response::text(200, "answer"));
-      break;
-    }
+    held().send(Response::text(200, "answer"));
     EXPECT_THAT(client.read_all(), HasSubstr("answer"));
   }
   server->stop();
@@ -222,10 +228,10 @@ TEST_F(Faults, ASlowReaderFillsItsQueueAndNoMore) {
   while (poured_ == WriteState::kOk) std::this_thread::sleep_for(5ms);
   EXPECT_EQ(poured_, WriteState::kFull);
   expect_alive(*server);
-  EXPECT_FALSE(held_.front().wait_writable(20ms));
+  EXPECT_FALSE(held().wait_writable(20ms));
   std::thread reader([&] { client.read_all(); });
-  EXPECT_TRUE(held_.front().wait_writable(20s));  // once it reads, there is room again
-  held_.front().end();
+  EXPECT_TRUE(held().wait_writable(20s));  // once it reads, there is room again
+  held().end();
   client.finish_sending();
   reader.join();
 }
@@ -237,11 +243,8 @@ TEST_F(Faults, AReaderThatTakesNothingIsCut) {
   const auto server = serve(options);
   RawClient client(server->port(), 4096);
   ASSERT_TRUE(client.send("GET /pour HTTP/1.1\r\n\r\n"));
-  while (poured_ == WriteState::kOk) std::this_thread::sleep_for(5ms);
-  while (true) {
-    const std::lock_guard lock(mutex_);
-    if (!held_.empty() && held_.front().disconnected()) break;
-  }
+  const ResponseWriter writer = held();
+  while (!writer.disconnected()) std::this_thread::sleep_for(5ms);
   expect_alive(*server);
 }
 

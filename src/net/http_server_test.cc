@@ -252,6 +252,53 @@ TEST(HttpServer, StreamsToHttp10WithoutChunks) {
   EXPECT_THAT(client.read_all(), EndsWith("\r\n\r\nabcd"));
 }
 
+TEST(HttpServer, AHeldStreamMayStillFailWithAStatus) {
+  Router router;
+  router.add("GET", "/fails", [](const Request&, const ResponseWriter& w) {
+    StreamHead head = StreamHead::sse();
+    head.hold = 20s;
+    EXPECT_TRUE(w.begin(head));
+    EXPECT_TRUE(w.send(Response::text(418, "early")));
+    EXPECT_FALSE(w.send(Response::text(200, "again")));
+  });
+  router.add("GET", "/works", [](const Request&, const ResponseWriter& w) {
+    StreamHead head = StreamHead::sse();
+    head.hold = 20s;
+    EXPECT_TRUE(w.begin(head));
+    EXPECT_EQ(w.write("piece"), WriteState::kOk);
+    EXPECT_FALSE(w.send(Response::text(500, "late")));
+    w.end();
+  });
+  const auto server = serve(std::move(router));
+  EXPECT_EQ(http_get(url(*server, "/fails")).value().status, 418);
+  EXPECT_EQ(http_get(url(*server, "/works")).value().body, "piece");
+}
+
+TEST(HttpServer, AHeldHeaderGoesOutWhenItsTimeIsUp) {
+  std::atomic<bool> seen{false};
+  std::thread later;
+  Router router;
+  router.add("GET", "/stream", [&](const Request&, const ResponseWriter& w) {
+    StreamHead head = StreamHead::sse();
+    head.hold = 20ms;
+    w.begin(head);
+    later = std::thread([&seen, w] {
+      seen.wait(false);
+      EXPECT_FALSE(w.send(Response::text(500, "too late")));
+      EXPECT_EQ(w.write("x"), WriteState::kOk);
+      w.end();
+    });
+  });
+  const auto server = serve(std::move(router));
+  RawClient client(server->port());
+  ASSERT_TRUE(client.send("GET /stream HTTP/1.1\r\n\r\n"));
+  EXPECT_THAT(client.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 200"));
+  seen = true;
+  seen.notify_all();
+  EXPECT_EQ(client.read_until("0\r\n\r\n"), "1\r\nx\r\n0\r\n\r\n");
+  later.join();
+}
+
 TEST(HttpServer, AStreamThatIsDroppedIsCutShort) {
   Router router;
   router.add("GET", "/stream", [](const Request&, const ResponseWriter& w) {
@@ -311,16 +358,19 @@ TEST(HttpServer, StopLetsARequestFinishAndRefusesNewOnes) {
 
 TEST(HttpServer, StopCutsWhatOutlastsItsGrace) {
   std::atomic<bool> told{false};
+  std::atomic<bool> arrived{false};
   std::vector<ResponseWriter> kept;
   Router router;
   router.add("GET", "/never", [&](const Request&, const ResponseWriter& w) {
     w.on_disconnect([&] { told = true; });
     kept.push_back(w);
+    arrived = true;
+    arrived.notify_all();
   });
   const auto server = serve(std::move(router));
   RawClient client(server->port());
   ASSERT_TRUE(client.send("GET /never HTTP/1.1\r\n\r\n"));
-  std::this_thread::sleep_for(50ms);
+  arrived.wait(false);
   server->stop(50ms);
   EXPECT_EQ(client.read_all(), "");
   EXPECT_TRUE(told);

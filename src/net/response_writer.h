@@ -23,6 +23,9 @@ struct StreamHead {
   Headers headers;
   std::string heartbeat;  // sent when nothing else was for `heartbeat_every`, so that proxies keep the line open
   std::chrono::milliseconds heartbeat_every{0};  // 0: never
+  // How long the header waits for the first piece. Until then send() may still replace the stream, so that what fails
+  // early fails with a status of its own.
+  std::chrono::milliseconds hold{0};
 
   static StreamHead sse(std::chrono::milliseconds heartbeat_every = std::chrono::seconds(15));
 };
@@ -35,8 +38,8 @@ class ResponseWriter {
  public:
   explicit ResponseWriter(std::shared_ptr<Exchange> exchange);
 
-  void send(Response response) const;  // ignored after the first answer
-  void begin(StreamHead head) const;   // likewise
+  bool send(Response response) const;  // false: there is an answer already, and this one is dropped
+  bool begin(StreamHead head) const;   // likewise
   // Queues a piece of the body. The queue is bounded (ServerOptions::max_stream_backlog).
   [[nodiscard]] WriteState write(std::string chunk) const;
   void end() const;

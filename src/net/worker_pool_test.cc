@@ -34,15 +34,20 @@ TEST(WorkerPool, AThrowingTaskDoesNotEndItsThread) {
 
 TEST(WorkerPool, MayBeDroppedByItsOwnTask) {
   auto pool = std::make_shared<WorkerPool>(1);
+  std::shared_ptr<WorkerPool> last_owner;
+  std::atomic<bool> go{false};
   std::atomic<bool> done{false};
-  auto* raw = pool.get();
-  raw->post([held = std::move(pool), &done]() mutable {
-    held.reset();
+  pool->post([&] {
+    go.wait(false);
+    last_owner.reset();
     done = true;
     done.notify_all();
   });
+  last_owner = std::move(pool);
+  go = true;
+  go.notify_all();
   done.wait(false);
-  EXPECT_TRUE(done);
+  EXPECT_EQ(last_owner, nullptr);
 }
 
 TEST(SerialQueue, KeepsOrderAndNeverRunsTwoAtOnce) {

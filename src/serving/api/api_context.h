@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "net/worker_pool.h"
+#include "serving/api/adapter_catalog.h"
+#include "serving/api/api_metrics.h"
+#include "serving/api/api_server.h"
+#include "serving/engine.h"
+
+namespace graft::serving::api {
+
+// What every route needs. Shared by the routes and the requests in flight.
+struct ApiContext {
+  ApiConfig config;  // with max_input_length resolved
+  Engine* engine = nullptr;
+  const text::Tokenizer* tokenizer = nullptr;
+  const text::ChatTemplate* chat_template = nullptr;  // may be null
+  std::shared_ptr<net::WorkerPool> workers;
+  AdapterCatalog adapters;
+  ApiMetrics metrics;
+  int64_t started_at = 0;  // Unix seconds
+
+  explicit ApiContext(std::vector<std::string> base_names, std::string adapter_directory)
+      : adapters(std::move(base_names), std::move(adapter_directory)) {}
+};
+
+using ContextPtr = std::shared_ptr<ApiContext>;
+
+}  // namespace graft::serving::api

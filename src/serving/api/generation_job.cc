@@ -1,0 +1,100 @@
+#include "serving/api/generation_job.h"
+
+#include <utility>
+
+namespace graft::serving::api {
+
+class GenerationJob::Sink : public GenerationSink {
+ public:
+  Sink(std::shared_ptr<GenerationJob> job, size_t sequence)
+      : job_(std::move(job)), sequence_(sequence), streaming_(job_->streaming_) {}
+
+  void on_token(const GeneratedToken& token) override {
+    if (!streaming_) return;
+    job_->queue_->post([job = job_, sequence = sequence_, token] {
+      if (!job->over_) job->events_.on_token(sequence, token);
+    });
+  }
+
+  void on_finish(GenerationResult result) override {
+    auto shared = std::make_shared<GenerationResult>(std::move(result));
+    job_->queue_->post([job = job_, sequence = sequence_, shared] { job->finished(sequence, std::move(*shared)); });
+  }
+
+  void on_error(Error error) override {
+    job_->queue_->post([job = job_, problem = from_generation(error)] { job->failed(problem); });
+  }
+
+ private:
+  std::shared_ptr<GenerationJob> job_;
+  size_t sequence_;
+  bool streaming_;
+};
+
+GenerationJob::GenerationJob(ContextPtr context, Events events)
+    : context_(std::move(context)),
+      queue_(net::SerialQueue::create(context_->workers)),
+      streaming_(static_cast<bool>(events.on_token)),
+      events_(std::move(events)) {}
+
+std::shared_ptr<GenerationJob> GenerationJob::create(ContextPtr context, Events events) {
+  return std::shared_ptr<GenerationJob>(new GenerationJob(std::move(context), std::move(events)));
+}
+
+void GenerationJob::submit(std::vector<GenerationRequest> requests, const net::ResponseWriter& writer) {
+  results_.resize(requests.size());
+  open_ = requests.size();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (!submit_one(i, std::move(requests[i]))) break;
+  }
+  writer.on_disconnect([weak = weak_from_this()] {
+    if (const auto alive = weak.lock()) alive->cancel();
+  });
+}
+
+// false: there is no use in submitting more.
+bool GenerationJob::submit_one(size_t sequence, GenerationRequest request) {
+  const auto id = context_->engine->submit(std::move(request), std::make_shared<Sink>(shared_from_this(), sequence));
+  if (!id.ok()) {
+    queue_->post([self = shared_from_this(), problem = from_submit(id.error())] { self->failed(problem); });
+    return false;
+  }
+  bool late = false;
+  {
+    const std::lock_guard lock(mutex_);
+    ids_.push_back(id.value());
+    late = cancelled_;
+  }
+  if (late) context_->engine->cancel(id.value());
+  return !late;
+}
+
+void GenerationJob::cancel() {
+  std::vector<RequestId> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_ = true;
+    ids.swap(ids_);
+  }
+  for (const RequestId id : ids) context_->engine->cancel(id);
+}
+
+void GenerationJob::finished(size_t sequence, GenerationResult result) {
+  if (over_) return;
+  results_[sequence] = std::move(result);
+  if (events_.on_finish) events_.on_finish(sequence, results_[sequence]);
+  if (--open_ > 0) return;
+  over_ = true;
+  const Events events = std::exchange(events_, {});
+  events.on_done(std::move(results_));
+}
+
+void GenerationJob::failed(const ApiError& error) {
+  if (over_) return;
+  over_ = true;
+  const Events events = std::exchange(events_, {});
+  cancel();
+  events.on_error(error);
+}
+
+}  // namespace graft::serving::api

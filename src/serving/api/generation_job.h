@@ -1,0 +1,59 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "net/response_writer.h"
+#include "net/worker_pool.h"
+#include "serving/api/api_context.h"
+#include "serving/api/api_error.h"
+
+namespace graft::serving::api {
+
+// One HTTP request's sequences in the engine: submits them, hands their events over to a worker one at a time and in
+// order, and cancels what is left when one fails, the client goes away or the handler asks for it.
+class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
+ public:
+  // Called on workers, never two at once, in the order of the sequence's events. Exactly one of on_done and on_error
+  // is the last call.
+  struct Events {
+    std::function<void(size_t sequence, const GeneratedToken& token)> on_token;      // may be empty
+    std::function<void(size_t sequence, const GenerationResult& result)> on_finish;  // may be empty
+    std::function<void(std::vector<GenerationResult> results)> on_done;  // all of them, in the order of the requests
+    std::function<void(const ApiError& error)> on_error;
+  };
+
+  static std::shared_ptr<GenerationJob> create(ContextPtr context, Events events);
+
+  // Once. Returns at once; the engine keeps the job alive until its last event. `writer` is only asked to report the
+  // client's disconnect.
+  void submit(std::vector<GenerationRequest> requests, const net::ResponseWriter& writer);
+  void cancel();  // any thread
+
+ private:
+  class Sink;
+  GenerationJob(ContextPtr context, Events events);
+
+  bool submit_one(size_t sequence, GenerationRequest request);
+  void finished(size_t sequence, GenerationResult result);
+  void failed(const ApiError& error);
+
+  ContextPtr context_;
+  std::shared_ptr<net::SerialQueue> queue_;
+  const bool streaming_;
+
+  // Only touched in the queue, and before the first submission.
+  Events events_;
+  std::vector<GenerationResult> results_;
+  size_t open_ = 0;
+  bool over_ = false;
+
+  std::mutex mutex_;
+  std::vector<RequestId> ids_;
+  bool cancelled_ = false;
+};
+
+}  // namespace graft::serving::api

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/http.h"
+#include "net/response_writer.h"
+#include "serving/api/api_context.h"
+#include "serving/api/choice_text.h"
+#include "serving/api/json_text.h"
+#include "serving/api/openai_request.h"
+#include "serving/api/response_headers.h"
+
+namespace graft::serving::api {
+
+// How the two completion routes write their answers.
+class OpenAiFormat {
+ public:
+  virtual ~OpenAiFormat() = default;
+  [[nodiscard]] virtual std::string_view id_prefix() const = 0;
+  [[nodiscard]] virtual std::string_view object_name(bool stream) const = 0;
+  [[nodiscard]] virtual bool wants_logprobs() const = 0;
+  // A choice of a whole answer. `result` has the prompt's logprobs where the request asked for them.
+  [[nodiscard]] virtual OrderedJson whole(size_t index, const ChoicePiece& piece, std::string_view finish_reason,
+                                          const GenerationResult& result) const = 0;
+  // The first chunk of a choice's stream; null: none.
+  [[nodiscard]] virtual OrderedJson opening(size_t index) const = 0;
+  // A further chunk. Null finish_reason: more is to come.
+  [[nodiscard]] virtual OrderedJson delta(size_t index, const ChoicePiece& piece,
+                                          const OrderedJson& finish_reason) const = 0;
+};
+
+// One request of either route, ready to run.
+struct OpenAiCall {
+  ContextPtr context;
+  net::ResponseWriter writer;
+  Timeline times;
+  OpenAiRequest asked;
+  std::shared_ptr<const OpenAiFormat> format;
+  size_t characters = 0;                    // of the prompts
+  size_t best_of = 1;                       // sequences of each prompt; asked.choices of them are answered
+  bool drop_output = false;                 // max_tokens = 0: only the prompt is of interest
+  std::vector<GenerationRequest> requests;  // best_of for each prompt, prompt by prompt
+
+  OpenAiCall(ContextPtr c, net::ResponseWriter w) : context(std::move(c)), writer(std::move(w)) {}
+};
+
+void refuse(const OpenAiCall& call, const ApiError& error);
+void run(const std::shared_ptr<OpenAiCall>& call);
+
+}  // namespace graft::serving::api
