@@ -178,6 +178,7 @@ def tokenizer_of(reader):
         pad_token=named("padding"),
         clean_up_tokenization_spaces=False,
         model_max_length=metadata(reader, "llama.context_length"),
+        model_input_names=["input_ids", "attention_mask"],
     )
     tokenizer.chat_template = metadata(reader, "tokenizer.chat_template")
     return tokenizer
