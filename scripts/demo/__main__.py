@@ -17,6 +17,8 @@ import time
 import urllib.error
 import urllib.request
 
+import yaml
+
 from scripts.demo import emails
 from tests.support import smollm2
 
@@ -25,7 +27,6 @@ DEMO = ROOT / "build" / "demo"
 GRAFT = ROOT / "build" / "bin" / "graft"
 CONFIG = ROOT / "examples" / "spam.yaml"
 MODEL = "smollm2-135m-instruct"
-QUESTION = "Is this e-mail spam or ham?\n"
 STARTUP_SECONDS = 120
 ENVIRONMENT = {**os.environ, "GRAFT_HOME": str(DEMO / "home")}
 
@@ -118,11 +119,12 @@ def engine():
         process.wait()
 
 
-def ask(url: str, text: str, adapter: pathlib.Path | None) -> str:
+def ask(url: str, row: dict, adapter: pathlib.Path | None) -> str:
+    template = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["prompt"]["template"]
     parameters = {"max_new_tokens": 8}
     if adapter is not None:
         parameters |= {"adapter_id": str(adapter), "adapter_source": "local"}
-    return post(url + "/generate", {"inputs": f"{text}\n\n{QUESTION}", "parameters": parameters})["generated_text"]
+    return post(url + "/generate", {"inputs": template.format(**row), "parameters": parameters})["generated_text"]
 
 
 def quoted(text: str) -> str:
@@ -156,7 +158,7 @@ def main() -> None:
     say("Serving base and adapter from one engine, and asking both about a test e-mail")
     row = next(row for row in map(json.loads, test.read_text(encoding="utf-8").splitlines()) if row["label"] == "spam")
     with engine() as url:
-        answers = ask(url, row["email"], None), ask(url, row["email"], adapter)
+        answers = ask(url, row, None), ask(url, row, adapter)
     print(f"    e-mail   {quoted(row['email'][:90])}...\n    base     {quoted(answers[0])}\n"
           f"    adapter  {quoted(answers[1])}")
 
