@@ -22,19 +22,16 @@ WARM_UP_STEPS = 4
 STEPS = 24
 
 
-def tokens_per_second(steps: list) -> float:
-    counted = steps[WARM_UP_STEPS:]
-    return sum(step["tokens"] for step in counted) / sum(step["seconds"] for step in counted)
-
-
 def graft_once(data: pathlib.Path):
     job = programs.WORK / "job"
     shutil.rmtree(job, ignore_errors=True)
     _, memory = programs.run([programs.GRAFT, "train", CONFIG, "--dataset", data, "--output", job,
                               "--set", f"trainer.train_steps={STEPS}"], programs.WORK / "graft-train.log")
     with open(job / "events.jsonl", encoding="utf-8") as lines:
-        events = [json.loads(line) for line in lines]
-    return tokens_per_second([event for event in events if "tokens" in event and "seconds" in event]), memory
+        steps = [event for event in map(json.loads, lines) if event["event"] == "step"]
+    # Both counts of a step's event run from the start.
+    first, last = steps[WARM_UP_STEPS - 1], steps[-1]
+    return (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"]), memory
 
 
 def peer_once(data: pathlib.Path):
@@ -46,7 +43,8 @@ def peer_once(data: pathlib.Path):
          "--learning-rate", config["trainer"]["learning_rate"],
          "--tokens-per-step", config["trainer"]["max_batch_tokens"],
          "--steps", STEPS, "--threads", machine.threads()], programs.WORK / "peer-train.log")
-    return tokens_per_second(json.loads(text)["steps"]), memory
+    steps = json.loads(text)["steps"][WARM_UP_STEPS:]
+    return sum(step["tokens"] for step in steps) / sum(step["seconds"] for step in steps), memory
 
 
 def run(repetitions: int, force: bool) -> list:

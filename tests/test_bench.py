@@ -1,0 +1,106 @@
+"""The benchmarks' own arithmetic: a benchmark that counts wrongly would be believed."""
+
+import http.server
+import json
+import threading
+
+import gguf
+import numpy
+import pytest
+import torch
+
+from bench import load, rows
+from bench.peers import bf16_gguf, torch_lora
+from tests.support import smollm2
+
+
+def row(graft, peer, **bar):
+    return rows.Row("speed", "tokens/s", graft, peer, "peer", **bar)
+
+
+def test_a_row_is_met_by_the_ratio_of_the_medians():
+    assert row([100, 120, 500], [90, 100, 110], required=1.2).met
+    assert not row([100, 119, 500], [90, 100, 110], required=1.2).met
+    assert row([5, 6, 7], [10, 10, 10], required=0.6, higher_is_better=False).met
+    assert not row([5, 6.1, 7], [10, 10, 10], required=0.6, higher_is_better=False).met
+    assert row([1, 1, 1], [10, 10, 10]).met  # no bar
+
+
+def test_rows_are_written_with_what_a_reader_needs(tmp_path):
+    rows.write_json(tmp_path / "out" / "rows.json", [row([1, 2, 3], [2, 2, 2], required=1.2)])
+    (written,) = json.loads((tmp_path / "out" / "rows.json").read_text())
+    assert {"measure", "graft", "peer", "peer_name", "ratio", "required", "met", "cpu", "threads"} <= written.keys()
+    assert (written["graft"], written["graft_min"], written["graft_max"]) == (2, 1, 3)
+    assert (written["ratio"], written["met"]) == (1.0, False)
+
+
+def test_the_peers_buckets_hold_every_row_once_and_stay_within_the_step():
+    examples = [(list(range(length)), 1) for length in (3, 90, 7, 64, 64, 5, 33, 12, 99, 2)]
+    batches = torch_lora.buckets(examples, 100, seed=1)
+    assert sorted(len(tokens) for batch in batches for tokens, _ in batch) == [2, 3, 5, 7, 12, 33, 64, 64, 90, 99]
+    assert all(max(len(tokens) for tokens, _ in batch) * len(batch) <= 100 for batch in batches)
+
+
+def test_the_peer_learns_completions_only():
+    _, mask, labels = torch_lora.collate([([10, 11, 12, 13], 2), ([20, 21, 22], 1)], pad=0)
+    ignored = torch_lora.IGNORED
+    # labels[i] is what position i must predict
+    assert labels.tolist() == [[ignored, 12, 13], [21, 22, ignored]]
+    assert mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.requests.append((self.path, body))
+        answer = json.dumps({"details": {"generated_tokens": min(body["parameters"]["max_new_tokens"], 9)}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def engine():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    server.daemon_threads = True
+    server.requests, server.lock = [], threading.Lock()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_load_generator_sends_every_prompt_once(engine):
+    prompts = [f"prompt {number}" for number in range(7)]
+    assert load.seconds(engine.server_address[1], load.GRAFT, prompts, count=4, streams=3) > 0
+    assert sorted(body["inputs"] for _, body in engine.requests) == prompts
+    assert all(path == "/generate" and body["parameters"]["ignore_eos_token"] for path, body in engine.requests)
+
+
+def test_the_load_generator_refuses_an_engine_that_stops_early(engine):
+    with pytest.raises(SystemExit, match="generated 9 tokens where 10 were asked for"):
+        load.seconds(engine.server_address[1], load.GRAFT, ["prompt"], count=10, streams=1)
+
+
+def test_the_peers_gguf_holds_the_weights_rounded_to_bfloat16(tmp_path):
+    bf16_gguf.write(tmp_path / "model.gguf")
+    source, copy = smollm2.open_gguf(), gguf.GGUFReader(tmp_path / "model.gguf")
+    assert [tensor.name for tensor in copy.tensors] == [tensor.name for tensor in source.tensors]
+    for index in (0, 1, 4, len(source.tensors) - 1):
+        values = gguf.quants.dequantize(source.tensors[index].data, source.tensors[index].tensor_type)
+        expected = torch.tensor(values)
+        if values.ndim == 2:
+            expected = expected.bfloat16().float()
+        kind = copy.tensors[index].tensor_type
+        numpy.testing.assert_array_equal(gguf.quants.dequantize(copy.tensors[index].data, kind), expected.numpy())
+    for key in ("tokenizer.ggml.merges", "tokenizer.chat_template", "llama.rope.freq_base"):
+        assert smollm2.metadata(copy, key) == smollm2.metadata(source, key)
