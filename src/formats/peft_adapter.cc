@@ -1,0 +1,176 @@
+#include "formats/peft_adapter.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "base/strings.h"
+#include "formats/model_sources.h"
+#include "formats/safetensors_writer.h"
+
+namespace graft::formats {
+namespace {
+
+constexpr std::string_view kPrefix = "base_model.model.";
+constexpr std::string_view kA = ".lora_A.weight";
+constexpr std::string_view kB = ".lora_B.weight";
+constexpr const char* kConfigName = "adapter_config.json";
+constexpr const char* kWeightsName = "adapter_model.safetensors";
+
+struct Factors {
+  const TensorView* a = nullptr;
+  const TensorView* b = nullptr;
+};
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::vector<std::string> sizes;
+  for (const int64_t size : shape) sizes.push_back(std::to_string(size));
+  return "[" + join(sizes, ", ") + "]";
+}
+
+Error no_factor(std::string_view name) {
+  const std::string tensor = "tensor '" + printable(name) + "'";
+  if (name.ends_with(".base_layer.weight") || name.ends_with("embed_tokens.weight") ||
+      name.ends_with("lm_head.weight")) {
+    return unsupported(tensor + " holds base weights, which an adapter here cannot change; save it with " +
+                       "save_pretrained(..., save_embedding_layers=False)");
+  }
+  return unsupported(tensor + " is no LoRA factor; only " + std::string(kPrefix) + "MODULE" + std::string(kA) +
+                     " and " + std::string(kB) + " are supported");
+}
+
+Result<std::map<std::string, Factors>> factors_by_module(const SafetensorsFile& file) {
+  std::map<std::string, Factors> factors;
+  for (const TensorView& tensor : file.tensors()) {
+    const std::string_view name = tensor.name;
+    const bool is_a = name.ends_with(kA);
+    if (!name.starts_with(kPrefix) || (!is_a && !name.ends_with(kB)) || name.size() <= kPrefix.size() + kA.size()) {
+      return no_factor(name);
+    }
+    const std::string module(name.substr(kPrefix.size(), name.size() - kPrefix.size() - kA.size()));
+    (is_a ? factors[module].a : factors[module].b) = &tensor;
+  }
+  return factors;
+}
+
+// Says whose adapter it is, because this is nearly always the wrong base model.
+Error other_base(const PeftConfig& config, const ModelSpec& base, const std::string& what) {
+  const std::string made_for =
+      config.base_model_name_or_path.empty() ? "" : " ('" + printable(config.base_model_name_or_path) + "')";
+  return invalid(what + "; the adapter was made for another base model" + made_for + " than this " + base.architecture +
+                 " with " + std::to_string(base.num_layers) + " layers of width " + std::to_string(base.hidden_size));
+}
+
+Status check_shape(const PeftConfig& config, const ModelSpec& base, const AdapterSlot& slot, const TensorView& view,
+                   const std::vector<int64_t>& expected, size_t rank_axis) {
+  if (view.shape == expected) return {};
+  const std::string what = "tensor '" + view.name + "' has shape " + shape_text(view.shape) + " where " +
+                           shape_text(expected) + " is expected";
+  const bool only_rank = view.shape.size() == 2 && view.shape[1 - rank_axis] == expected[1 - rank_axis];
+  if (only_rank) return invalid(what + "; adapter_config.json says rank " + std::to_string(slot.r));
+  return other_base(config, base, what);
+}
+
+Status check_finite(const TensorView& view) {
+  auto values = read_weight(view);
+  return values.ok() ? Status() : Status(values.error());
+}
+
+Result<AdapterModule> build_module(const PeftConfig& config, const ModelSpec& base, const AdapterSlot& slot,
+                                   const Factors& factors) {
+  if (factors.a == nullptr) return invalid("module '" + slot.path + "' has no lora_A factor in the file");
+  if (factors.b == nullptr) return invalid("module '" + slot.path + "' has no lora_B factor in the file");
+  GRAFT_CHECK_OK(check_shape(config, base, slot, *factors.a, {slot.r, slot.in}, 0));
+  GRAFT_CHECK_OK(check_shape(config, base, slot, *factors.b, {slot.out, slot.r}, 1));
+  GRAFT_CHECK_OK(check_finite(*factors.a));
+  GRAFT_CHECK_OK(check_finite(*factors.b));
+  return AdapterModule{slot, *factors.a, *factors.b};
+}
+
+Result<std::vector<AdapterModule>> build_modules(const PeftConfig& config, const ModelSpec& base,
+                                                 const SafetensorsFile& file) {
+  GRAFT_TRY(auto factors, factors_by_module(file));
+  const std::vector<LinearModule> known = linear_modules(base);
+  for (const auto& [path, unused] : factors) {
+    const bool exists =
+        std::any_of(known.begin(), known.end(), [&](const auto& module) { return module.path == path; });
+    if (!exists) return other_base(config, base, "module '" + printable(path) + "' does not exist in the base model");
+  }
+  GRAFT_TRY(const std::vector<AdapterSlot> slots, adapter_slots(config, base));
+  std::vector<AdapterModule> modules;
+  for (const AdapterSlot& slot : slots) {
+    const auto found = factors.find(slot.path);
+    if (found == factors.end()) {
+      return other_base(config, base, "module '" + slot.path + "' is targeted, but has no factors in the file");
+    }
+    GRAFT_TRY(AdapterModule module, build_module(config, base, slot, found->second));
+    modules.push_back(std::move(module));
+    factors.erase(found);
+  }
+  if (!factors.empty()) {
+    return invalid("module '" + factors.begin()->first +
+                   "' has factors in the file, but adapter_config.json does not target it");
+  }
+  return modules;
+}
+
+}  // namespace
+
+Result<PeftAdapter> PeftAdapter::open(const std::filesystem::path& directory, const ModelSpec& base) {
+  const auto config_path = directory / kConfigName;
+  const auto weights_path = directory / kWeightsName;
+  if (!fs::exists(config_path)) return not_found(directory.string() + ": no adapter_config.json; not a PEFT adapter");
+  if (!fs::exists(weights_path)) {
+    return not_found(directory.string() +
+                     ": no adapter_model.safetensors; save the adapter with safe_serialization=True");
+  }
+  GRAFT_TRY(const std::string text, read_file(config_path));
+  auto config = parse_peft_config(text);
+  if (!config.ok()) return at(config_path.string(), config.error());
+  GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(weights_path));
+  PeftAdapter adapter(std::move(config).value(), std::move(file));
+  auto modules = build_modules(adapter.config_, base, adapter.file_);
+  if (!modules.ok()) return at(directory.string(), modules.error());
+  adapter.modules_ = std::move(modules).value();
+  Sha256 digest;
+  digest.update(text);
+  digest.update(adapter.file_.bytes());
+  adapter.digest_ = digest.hex();
+  return adapter;
+}
+
+namespace {
+
+Status check_factors(const AdapterFactors& factors) {
+  if (static_cast<int64_t>(factors.a.size()) == factors.r * factors.in &&
+      static_cast<int64_t>(factors.b.size()) == factors.out * factors.r) {
+    return {};
+  }
+  return internal_error("module '" + factors.path + "': its factors are not of the declared shape");
+}
+
+}  // namespace
+
+Status write_peft_files(const std::filesystem::path& directory, const PeftConfig& config,
+                        std::span<const AdapterFactors> factors) {
+  std::vector<TensorView> tensors;
+  for (const AdapterFactors& module : factors) {
+    GRAFT_CHECK_OK(check_factors(module));
+    const std::string name = std::string(kPrefix) + module.path;
+    tensors.push_back({name + std::string(kA), DType::kF32, {module.r, module.in}, std::as_bytes(module.a)});
+    tensors.push_back({name + std::string(kB), DType::kF32, {module.out, module.r}, std::as_bytes(module.b)});
+  }
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  GRAFT_CHECK_OK(write_safetensors(directory / kWeightsName, tensors, {.metadata = {{"format", "pt"}}}));
+  return write_file_atomic(directory / kConfigName, peft_config_json(config));
+}
+
+Status write_peft_adapter(const std::filesystem::path& destination, const PeftConfig& config,
+                          std::span<const AdapterFactors> factors) {
+  GRAFT_TRY(AtomicDirectory made, AtomicDirectory::create(destination));
+  GRAFT_CHECK_OK(write_peft_files(made.path(), config, factors));
+  return made.replace();
+}
+
+}  // namespace graft::formats

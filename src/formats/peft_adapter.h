@@ -1,0 +1,61 @@
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "formats/model_spec.h"
+#include "formats/peft_config.h"
+#include "formats/safetensors.h"
+#include "formats/tensor.h"
+
+namespace graft::formats {
+
+struct AdapterModule {
+  AdapterSlot slot;
+  TensorView a;  // [r, in]
+  TensorView b;  // [out, r]
+};
+
+// A directory that PEFT or graft wrote: adapter_config.json and adapter_model.safetensors, checked against the base
+// model: every targeted module has both factors in the right shape, nothing else is in the file, every value is
+// finite. An adapter made for another base is refused with the module that shows it.
+class PeftAdapter {
+ public:
+  static Result<PeftAdapter> open(const std::filesystem::path& directory, const ModelSpec& base);
+
+  [[nodiscard]] const PeftConfig& config() const { return config_; }
+  [[nodiscard]] const std::vector<AdapterModule>& modules() const { return modules_; }  // in linear_modules() order
+  [[nodiscard]] const std::string& digest() const { return digest_; }                   // SHA-256 of both files
+
+ private:
+  PeftAdapter(PeftConfig config, SafetensorsFile file) : config_(std::move(config)), file_(std::move(file)) {}
+
+  PeftConfig config_;
+  SafetensorsFile file_;
+  std::vector<AdapterModule> modules_;
+  std::string digest_;
+};
+
+// float32 factors of one module, row-major.
+struct AdapterFactors {
+  std::string path;
+  int64_t r = 0;
+  int64_t in = 0;
+  int64_t out = 0;
+  std::span<const float> a;  // [r, in]
+  std::span<const float> b;  // [out, r]
+};
+
+// Writes both files into an existing directory, each atomically, the configuration last: a directory with
+// adapter_config.json is complete. PEFT loads it.
+Status write_peft_files(const std::filesystem::path& directory, const PeftConfig& config,
+                        std::span<const AdapterFactors> factors);
+
+// The same as a directory of its own that appears in one step, taking the place of what is there.
+Status write_peft_adapter(const std::filesystem::path& destination, const PeftConfig& config,
+                          std::span<const AdapterFactors> factors);
+
+}  // namespace graft::formats
