@@ -29,8 +29,14 @@ get_filename_component(torch_gomp_dir "${torch_gomp}" DIRECTORY)
 add_library(Torch::gomp UNKNOWN IMPORTED GLOBAL)
 set_target_properties(Torch::gomp PROPERTIES IMPORTED_LOCATION "${torch_gomp}")
 
+# The wheel carries headers of another fmt than the one we link: ours must be found first.
+find_path(graft_fmt_include fmt/format.h PATHS /usr/include NO_DEFAULT_PATH REQUIRED)
+file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/include-first")
+file(CREATE_LINK "${graft_fmt_include}/fmt" "${CMAKE_BINARY_DIR}/include-first/fmt" SYMBOLIC)
+
 add_library(Torch::torch INTERFACE IMPORTED GLOBAL)
 target_include_directories(Torch::torch SYSTEM INTERFACE
+  "${CMAKE_BINARY_DIR}/include-first"
   "${TORCH_DIR}/include" "${TORCH_DIR}/include/torch/csrc/api/include")
 target_compile_definitions(Torch::torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 target_link_directories(Torch::torch INTERFACE "${TORCH_DIR}/lib" "${torch_gomp_dir}")

@@ -44,6 +44,12 @@ Status check_values(const PreparedTensor& tensor, const std::vector<float>& valu
 
 }  // namespace
 
+std::string shape_summary(const formats::ModelSpec& spec) {
+  return fmt::format("vocab {} hidden {} intermediate {} layers {} heads {}/{} head_dim {} tied {}", spec.vocab_size,
+                     spec.hidden_size, spec.intermediate_size, spec.num_layers, spec.num_heads, spec.num_kv_heads,
+                     spec.head_dim, spec.tie_word_embeddings);
+}
+
 const char* weight_dtype_name(WeightDType dtype) { return dtype == WeightDType::kBFloat16 ? "bfloat16" : "float32"; }
 
 std::vector<PreparedTensor> prepared_tensors(const formats::ModelSpec& spec) {
@@ -73,7 +79,10 @@ Status prepare_weights(const formats::ModelSpec& spec, const ReadTensor& read, W
   for (const PreparedTensor& tensor : tensors) declarations.push_back(declare(tensor, dtype));
   formats::SafetensorsWriterOptions options;
   options.align_tensors = true;
-  options.metadata = {{"format", "graft-prepared"}, {"layout", kLayoutVersion}, {"dtype", weight_dtype_name(dtype)}};
+  options.metadata = {{"format", "graft-prepared"},
+                      {"layout", kLayoutVersion},
+                      {"dtype", weight_dtype_name(dtype)},
+                      {"shapes", shape_summary(spec)}};
   GRAFT_TRY(auto writer, formats::SafetensorsWriter::create(file, std::move(declarations), options));
   for (const PreparedTensor& tensor : tensors) {
     GRAFT_TRY(const std::vector<float> values, read(tensor.source));

@@ -27,6 +27,9 @@ struct PreparedTensor {
 };
 std::vector<PreparedTensor> prepared_tensors(const formats::ModelSpec& spec);
 
+// The sizes that a prepared file was made for, as it records them.
+std::string shape_summary(const formats::ModelSpec& spec);
+
 // Writes the kernels' form of a model's weights, one tensor at a time, atomically. Weights that are not finite are
 // refused by name.
 Status prepare_weights(const formats::ModelSpec& spec, const ReadTensor& read, WeightDType dtype,

@@ -75,6 +75,11 @@ Result<Weights> open_prepared(const std::filesystem::path& path, const formats::
     return invalid(
         fmt::format("{}: not a prepared file of layout {}; import the model again", path.string(), kLayoutVersion));
   }
+  if (const auto shapes = file->metadata().find("shapes");
+      shapes == file->metadata().end() || shapes->second != shape_summary(spec)) {
+    return invalid(fmt::format("{}: prepared for another model ({}); import the model again", path.string(),
+                               shapes == file->metadata().end() ? "of unknown shape" : shapes->second));
+  }
   Weights weights;
   weights.dtype = dtype->second == "bfloat16" ? at::kBFloat16 : at::kFloat;
   const Reader reader(file, weights.dtype);

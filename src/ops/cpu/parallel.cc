@@ -3,23 +3,34 @@
 #include <omp.h>
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <new>
 
 namespace graft::ops::cpu {
 
+namespace {
+std::atomic<int> chosen_threads = 0;
+}  // namespace
+
+void set_parallel_threads(int threads) { chosen_threads = threads; }
+
+int parallel_threads() {
+  const int chosen = chosen_threads.load(std::memory_order_relaxed);
+  return chosen > 0 ? chosen : omp_get_max_threads();
+}
+
 void parallel_for(int64_t count, TaskRef task) {
   if (count <= 0) return;
-  if (count == 1 || omp_get_max_threads() == 1 || omp_in_parallel() != 0) {
+  const int threads = parallel_threads();
+  if (count == 1 || threads == 1 || omp_in_parallel() != 0) {
     for (int64_t i = 0; i < count; ++i) task(i);
     return;
   }
-#pragma omp parallel for schedule(dynamic, 1)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int64_t i = 0; i < count; ++i) task(i);
 }
-
-int parallel_threads() { return omp_get_max_threads(); }
 
 namespace {
 

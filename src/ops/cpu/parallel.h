@@ -22,6 +22,9 @@ class TaskRef {
 void parallel_for(int64_t count, TaskRef task);
 
 int parallel_threads();
+// For all later calls from any thread of the process; 0: as many as OpenMP would take. OpenMP's own setting holds for
+// the calling thread only, and the thread that runs a model is rarely the one that reads the command line.
+void set_parallel_threads(int threads);
 
 // At least `bytes` of 64-byte aligned memory, private to the calling thread and reused by its next call with the
 // same slot. Contents are undefined.

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <vector>
+
+#include "base/result.h"
+#include "formats/peft_adapter.h"
+#include "formats/peft_config.h"
+#include "model/adapter.h"
+
+namespace graft::model {
+
+// Where PEFT's settings act on a decoder. Targets that are no projection of a decoder layer (lm_head) are refused.
+Result<std::vector<AdapterTarget>> adapter_targets(const std::vector<formats::AdapterSlot>& slots);
+
+// An adapter with the factors of a PEFT directory, packed. `trainable` keeps its masters and makes room for gradients.
+Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const formats::ModelSpec& spec,
+                                  at::ScalarType dtype, bool trainable);
+
+// Writes the masters as PEFT files into an existing directory.
+Status write_peft(const std::filesystem::path& directory, const formats::PeftConfig& config,
+                  const formats::ModelSpec& spec, Adapter& adapter);
+
+}  // namespace graft::model

@@ -1,0 +1,311 @@
+#include "training/lora_session/lora_session.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "model/tiny_llama.h"
+#include "ops/cpu/kernels.h"
+
+namespace graft::training {
+namespace {
+
+using model::WeightDType;
+
+// One model for all tests of this file: writing it starts Python.
+class LoraSessionTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    directory_ = std::make_unique<TestDirectory>();
+    expected_ = model::tiny_llama({"model", model_path()});
+    for (const WeightDType dtype : {WeightDType::kFloat32, WeightDType::kBFloat16}) {
+      decoders_[dtype] = model::tiny_decoder(model_path(), dtype);
+    }
+  }
+  static void TearDownTestSuite() {
+    decoders_.clear();
+    directory_.reset();
+  }
+  static std::string model_path() { return (*directory_ / "model").string(); }
+  static std::string path(const std::string& name) {
+    std::filesystem::create_directories(*directory_ / name);
+    return (*directory_ / name).string();
+  }
+  static std::vector<int32_t> tokens() { return expected_["tokens"].get<std::vector<int32_t>>(); }
+
+  static std::unique_ptr<Session> session(WeightDType dtype, double dropout = 0, const std::string& pretrained = "") {
+    LoraSettings settings;
+    settings.peft.r = 5;
+    settings.peft.lora_alpha = 10;
+    settings.peft.lora_dropout = dropout;
+    settings.peft.target_modules.kind = formats::PeftModules::Kind::kAllLinear;
+    settings.peft.base_model_name_or_path = "tiny";
+    settings.seed = 17;
+    settings.pretrained = pretrained;
+    auto made = make_lora_session(decoders_[dtype], settings);
+    if (!made.ok()) ADD_FAILURE() << made.error().message;
+    return made.ok() ? std::move(*made) : nullptr;
+  }
+
+  inline static std::unique_ptr<TestDirectory> directory_;
+  inline static nlohmann::json expected_;
+  inline static std::map<WeightDType, std::shared_ptr<const model::Decoder>> decoders_;
+};
+
+// The sequences one after the other; every row from `loss_from` on predicts its successor.
+PackedBatch pack(const std::vector<std::vector<int32_t>>& sequences, size_t loss_from) {
+  PackedBatch batch;
+  batch.cu_seqlens.push_back(0);
+  for (const auto& sequence : sequences) {
+    for (size_t i = 0; i < sequence.size(); ++i) {
+      const bool labelled = i >= loss_from && i + 1 < sequence.size();
+      batch.tokens.push_back(sequence[i]);
+      batch.labels.push_back(labelled ? sequence[i + 1] : kIgnoreLabel);
+    }
+    batch.cu_seqlens.push_back(static_cast<int32_t>(batch.tokens.size()));
+  }
+  return batch;
+}
+
+std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& tokens, const std::vector<size_t>& lengths) {
+  std::vector<std::vector<int32_t>> out;
+  size_t at = 0;
+  for (const size_t n : lengths) {
+    const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(at);
+    out.emplace_back(first, first + static_cast<std::ptrdiff_t>(n));
+    at += n;
+  }
+  return out;
+}
+
+std::vector<float> next_token_logprobs(Session& session, const std::vector<int32_t>& tokens) {
+  auto scores = session.logprobs(pack({tokens}, 0));
+  EXPECT_TRUE(scores.ok());
+  scores->pop_back();
+  return *scores;
+}
+
+AdamWParams adamw(double weight_decay = 0.01) {
+  AdamWParams params;
+  params.learning_rate = 0.02;
+  params.weight_decay = weight_decay;
+  params.max_grad_norm = 0.5;
+  return params;
+}
+
+TEST_F(LoraSessionTest, StepsEqualTorchWithPeft) {
+  const auto sequences = cut(tokens(), {70, 1, 33, 96});
+  const auto trained = session(WeightDType::kFloat32);
+  const std::string start = path("start");
+  ASSERT_TRUE(trained->save_adapter(start).ok());
+  nlohmann::json job = {{"lr", 0.02}, {"weight_decay", 0.01}, {"max_grad_norm", 0.5}, {"steps", 5}};
+  for (const auto& sequence : sequences) {
+    const PackedBatch one = pack({sequence}, 4);
+    job["sequences"].push_back(one.tokens);
+    job["labels"].push_back(one.labels);
+  }
+  const auto expected = model::tiny_llama({"train", model_path(), start, job.dump()});
+  ASSERT_TRUE(expected.is_object());
+
+  const PackedBatch batch = pack(sequences, 4);
+  const auto labelled = std::count_if(batch.labels.begin(), batch.labels.end(), [](int32_t x) { return x >= 0; });
+  for (size_t step = 0; step < 5; ++step) {
+    const auto loss = trained->forward_backward(batch, 1.0 / static_cast<double>(labelled), 0);
+    ASSERT_TRUE(loss.ok()) << loss.error().message;
+    EXPECT_EQ(loss->tokens, labelled);
+    EXPECT_NEAR(loss->loss, expected["losses"][step].get<double>(), 2e-3 * loss->loss);
+    const auto norm = trained->optim_step(adamw());
+    ASSERT_TRUE(norm.ok());
+    EXPECT_NEAR(*norm, expected["norms"][step].get<double>(), 1e-2 * *norm);
+  }
+  EXPECT_LT(model::largest_difference(next_token_logprobs(*trained, tokens()), expected["logprobs"]), 2e-2);
+
+  // What it saves, peft loads, and says the same.
+  const std::string saved = path("saved");
+  ASSERT_TRUE(trained->save_adapter(saved).ok());
+  const auto scored = model::tiny_llama({"score", model_path(), saved});
+  EXPECT_LT(model::largest_difference(next_token_logprobs(*trained, tokens()), scored["logprobs"]), 1e-3);
+}
+
+TEST_F(LoraSessionTest, AdaptersOfPeftHaveTheSameLogprobs) {
+  const std::vector<std::string> all = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  const std::vector<nlohmann::json> settings = {
+      {{"r", 3}, {"lora_alpha", 7}, {"target_modules", {"q_proj", "down_proj"}}},
+      {{"r", 8}, {"lora_alpha", 16}, {"use_rslora", true}, {"target_modules", all}},
+      {{"r", 4},
+       {"lora_alpha", 8},
+       {"target_modules", all},
+       {"rank_pattern", {{"k_proj", 7}, {"layers.1.mlp.up_proj", 2}}},
+       {"alpha_pattern", {{"v_proj", 3}}}}};
+  for (size_t i = 0; i < settings.size(); ++i) {
+    const std::string folder = path("peft" + std::to_string(i));
+    const auto expected = model::tiny_llama({"adapter", model_path(), folder, settings[i].dump()});
+    ASSERT_TRUE(expected.is_object());
+    const auto base = session(WeightDType::kFloat32);
+    const auto executor = base->step_model(512);
+    ASSERT_TRUE(executor.ok());
+    const auto adapter = (*executor)->load_adapter(folder);
+    ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+    std::vector<int32_t> blocks(16);
+    std::iota(blocks.begin(), blocks.end(), 3);
+    const std::vector<int32_t> ids = tokens();
+    const runtime::SequenceSlice slice{ids, 0, blocks, adapter->get(), runtime::LogitRows::kAll};
+    const auto logits = (*executor)->step({&slice, 1});
+    ASSERT_TRUE(logits.ok());
+    const auto vocab = static_cast<size_t>((*executor)->info().vocab_size);
+    std::vector<float> got;
+    for (size_t row = 0; row + 1 < ids.size(); ++row) {
+      got.push_back(-ops::cpu::kernels().cross_entropy(logits->data() + row * vocab, static_cast<int64_t>(vocab),
+                                                       ids[row + 1], 1.0F, nullptr, true));
+    }
+    EXPECT_LT(model::largest_difference(got, expected["logprobs"]), 1e-3) << settings[i];
+  }
+}
+
+class LoraSessionDtypeTest : public LoraSessionTest, public testing::WithParamInterface<WeightDType> {};
+
+TEST_P(LoraSessionDtypeTest, TwoMicroBatchesEqualOne) {
+  const auto sequences = cut(tokens(), {50, 60, 90});
+  const auto whole = session(GetParam());
+  const auto halves = session(GetParam());
+  for (int step = 0; step < 3; ++step) {
+    ASSERT_TRUE(whole->forward_backward(pack(sequences, 0), 1.0 / 197, 0).ok());
+    ASSERT_TRUE(halves->forward_backward(pack({sequences[0], sequences[1]}, 0), 1.0 / 197, 0).ok());
+    ASSERT_TRUE(halves->forward_backward(pack({sequences[2]}, 0), 1.0 / 197, 0).ok());
+    const auto a = whole->optim_step(adamw());
+    const auto b = halves->optim_step(adamw());
+    EXPECT_NEAR(*a, *b, 1e-3 * *a);
+  }
+  const auto x = next_token_logprobs(*whole, tokens());
+  const auto y = next_token_logprobs(*halves, tokens());
+  EXPECT_LT(model::largest_difference(x, {y.begin(), y.end()}), GetParam() == WeightDType::kFloat32 ? 1e-2 : 0.5);
+}
+
+TEST_P(LoraSessionDtypeTest, PackedSequencesDoNotSeeEachOther) {
+  const auto sequences = cut(tokens(), {17, 64, 119});
+  const auto trained = session(GetParam());
+  ASSERT_TRUE(trained->forward_backward(pack(sequences, 0), 0.01, 0).ok());
+  ASSERT_TRUE(trained->optim_step(adamw()).ok());
+  const auto packed = trained->logprobs(pack(sequences, 0));
+  ASSERT_TRUE(packed.ok());
+  size_t row = 0;
+  for (const auto& sequence : sequences) {
+    const auto alone = trained->logprobs(pack({sequence}, 0));
+    for (const float value : *alone) {
+      const float other = (*packed)[row++];
+      EXPECT_TRUE(value == other || (std::isnan(value) && std::isnan(other)));
+    }
+  }
+}
+
+TEST_P(LoraSessionDtypeTest, ALoadedStateContinuesWithTheSameBits) {
+  const PackedBatch batch = pack(cut(tokens(), {100, 100}), 2);
+  const auto undisturbed = session(GetParam(), 0.1);
+  const auto step = [&](Session& s, uint64_t number) {
+    ASSERT_TRUE(s.forward_backward(batch, 0.01, number).ok());
+    ASSERT_TRUE(s.optim_step(adamw()).ok());
+  };
+  for (uint64_t i = 0; i < 2; ++i) step(*undisturbed, i);
+  const std::string folder = path("state");
+  ASSERT_TRUE(undisturbed->save_state(folder).ok());
+  const auto resumed = session(GetParam(), 0.1);
+  ASSERT_TRUE(resumed->load_state(folder).ok());
+  for (uint64_t i = 2; i < 4; ++i) {
+    step(*undisturbed, i);
+    step(*resumed, i);
+  }
+  const auto x = next_token_logprobs(*undisturbed, tokens());
+  EXPECT_EQ(x, next_token_logprobs(*resumed, tokens()));
+  EXPECT_NE(x, next_token_logprobs(*session(GetParam()), tokens()));
+}
+
+TEST_P(LoraSessionDtypeTest, TheRuntimeComputesTheSameBitsAsTheSession) {
+  const auto trained = session(GetParam());
+  ASSERT_TRUE(trained->forward_backward(pack({tokens()}, 0), 0.01, 0).ok());
+  ASSERT_TRUE(trained->optim_step(adamw()).ok());
+  const auto expected = next_token_logprobs(*trained, tokens());
+  const auto snapshot = trained->snapshot();
+  const auto executor = trained->step_model(512);
+  ASSERT_TRUE(snapshot.ok() && executor.ok());
+  std::vector<int32_t> blocks(16);
+  std::iota(blocks.rbegin(), blocks.rend(), 2);
+  const std::vector<int32_t> ids = tokens();
+  const auto vocab = (*executor)->info().vocab_size;
+  size_t row = 0;
+  for (const size_t n : {1, 63, 2, 70, 64}) {  // cut anyhow
+    const runtime::SequenceSlice slice{std::span<const int32_t>(ids).subspan(row, n), static_cast<int64_t>(row), blocks,
+                                       snapshot->get(), runtime::LogitRows::kAll};
+    const auto logits = (*executor)->step({&slice, 1});
+    ASSERT_TRUE(logits.ok()) << logits.error().message;
+    for (size_t i = 0; i < n && row + i < expected.size(); ++i) {
+      const float got = -ops::cpu::kernels().cross_entropy(logits->data() + static_cast<int64_t>(i) * vocab, vocab,
+                                                           ids[row + i + 1], 1.0F, nullptr, true);
+      EXPECT_EQ(got, expected[row + i]) << "position " << row + i;
+    }
+    row += n;
+  }
+}
+
+TEST_P(LoraSessionDtypeTest, LogitsDoNotDependOnWhoSharesTheBatch) {
+  const auto base = session(GetParam());
+  std::vector<std::shared_ptr<const runtime::AdapterWeights>> adapters = {nullptr};
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(base->forward_backward(pack({tokens()}, 0), 0.01, 0).ok());
+    ASSERT_TRUE(base->optim_step(adamw()).ok());
+    adapters.push_back(*base->snapshot());
+  }
+  const auto executor = std::move(*base->step_model(4096));
+  const auto vocab = static_cast<size_t>(executor->info().vocab_size);
+  const std::vector<int32_t> ids = tokens();
+  // Sequence i: adapter i % 4, a prompt of 3 + 7 i tokens, then one token a step.
+  const auto slice_of = [&](size_t i, size_t step, const std::vector<int32_t>& blocks) {
+    const size_t prompt = 3 + 7 * i;
+    const std::span<const int32_t> all(ids);
+    const size_t at = step == 0 ? 0 : prompt + step - 1;
+    return runtime::SequenceSlice{all.subspan(at, step == 0 ? prompt : 1), static_cast<int64_t>(at), blocks,
+                                  adapters[i % 4].get(), runtime::LogitRows::kLast};
+  };
+  std::vector<std::vector<int32_t>> tables(16);
+  for (size_t i = 0; i < 16; ++i) {
+    for (int32_t b = 0; b < 12; ++b) tables[i].push_back(b * 16 + static_cast<int32_t>((i * 5) % 16));
+  }
+  std::vector<std::vector<float>> together(16);
+  for (size_t step = 0; step < 4; ++step) {
+    std::vector<runtime::SequenceSlice> slices;
+    for (size_t i = 0; i < 16; ++i) slices.push_back(slice_of(i, step, tables[i]));
+    const auto logits = executor->step(slices);
+    ASSERT_TRUE(logits.ok());
+    for (size_t i = 0; i < 16; ++i) {
+      together[i].insert(together[i].end(), logits->begin() + static_cast<std::ptrdiff_t>(i * vocab),
+                         logits->begin() + static_cast<std::ptrdiff_t>((i + 1) * vocab));
+    }
+  }
+  for (size_t i = 0; i < 16; ++i) {
+    std::vector<float> alone;
+    for (size_t step = 0; step < 4; ++step) {
+      const runtime::SequenceSlice slice = slice_of(i, step, tables[(i + 1) % 16]);
+      const auto logits = executor->step({&slice, 1});
+      alone.insert(alone.end(), logits->begin(), logits->end());
+    }
+    EXPECT_EQ(alone, together[i]) << "sequence " << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, LoraSessionDtypeTest, testing::Values(WeightDType::kFloat32, WeightDType::kBFloat16),
+                         [](const auto& tested) { return std::string(model::weight_dtype_name(tested.param)); });
+
+TEST_F(LoraSessionTest, AnAdapterOfAnotherModelIsRefused) {
+  const std::string other = (*directory_ / "other").string();
+  ASSERT_TRUE(model::tiny_llama({"model", other, R"({"hidden_size": 32})"}).is_object());
+  const std::string folder = path("foreign");
+  ASSERT_TRUE(model::tiny_llama({"adapter", other, folder, R"({"r": 4, "target_modules": ["q_proj"]})"}).is_object());
+  const auto executor = session(WeightDType::kFloat32)->step_model(64);
+  const auto adapter = (*executor)->load_adapter(folder);
+  ASSERT_FALSE(adapter.ok());
+  EXPECT_NE(adapter.error().message.find("q_proj"), std::string::npos) << adapter.error().message;
+  EXPECT_NE(adapter.error().message.find("foreign"), std::string::npos) << adapter.error().message;
+}
+
+}  // namespace
+}  // namespace graft::training

@@ -1,0 +1,102 @@
+"""Small random Llamas and what transformers and peft make of them: the oracle of the decoder and of the trainer.
+
+    python3 tiny_llama.py model DIR [CONFIG_JSON]          writes a model; prints tokens and their log-probabilities
+    python3 tiny_llama.py adapter DIR OUT LORA_JSON        writes a random adapter with peft; prints log-probabilities
+    python3 tiny_llama.py train DIR ADAPTER JOB_JSON       trains a saved adapter with torch; prints losses and norms
+    python3 tiny_llama.py score DIR ADAPTER                prints log-probabilities with a saved adapter
+"""
+
+import json
+import sys
+
+import tokenizers
+import torch
+import transformers
+
+VOCAB = 331
+LENGTH = 200
+
+
+def write_model(folder, extra):
+    torch.manual_seed(3)
+    config = transformers.LlamaConfig(**{
+        "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 112, "num_hidden_layers": 3,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 256} | extra)
+    model = transformers.LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        torch.nn.init.normal_(parameter, 1.0 if "norm" in name else 0.0, 0.15)
+    model.save_pretrained(folder)
+    vocab = {chr(i + 33): i for i in range(60)}
+    tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[])).save(folder + "/tokenizer.json")
+
+
+def load(folder):
+    return transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def tokens():
+    return torch.randint(0, VOCAB, (LENGTH,), generator=torch.Generator().manual_seed(5))
+
+
+def logprobs(model):
+    ids = tokens()
+    with torch.no_grad():
+        scores = torch.log_softmax(model(ids[None]).logits[0].double(), -1)
+    return {"tokens": ids.tolist(), "logprobs": scores[torch.arange(LENGTH - 1), ids[1:]].tolist()}
+
+
+def write_adapter(folder, out, settings):
+    import peft
+
+    torch.manual_seed(11)
+    model = peft.get_peft_model(load(folder), peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, 0.0, 0.2)
+    model.save_pretrained(out)
+    return logprobs(model.eval())
+
+
+def load_adapter(folder, adapter, trainable=False):
+    import peft
+
+    return peft.PeftModel.from_pretrained(load(folder), adapter, is_trainable=trainable)
+
+
+def train(folder, adapter, job):
+    model = load_adapter(folder, adapter, trainable=True).eval()  # no dropout
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=job["lr"], betas=(0.9, 0.999), eps=1e-8,
+                                  weight_decay=job["weight_decay"])
+    losses, norms = [], []
+    for _ in range(job["steps"]):
+        total = sum(sum(label >= 0 for label in labels) for labels in job["labels"])
+        loss = 0.0
+        for ids, labels in zip(job["sequences"], job["labels"]):
+            scores = model(torch.tensor([ids])).logits[0]
+            loss = loss + torch.nn.functional.cross_entropy(scores, torch.tensor(labels), ignore_index=-100,
+                                                            reduction="sum")
+        (loss / total).backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, job["max_grad_norm"])))
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()))
+    return {"losses": losses, "norms": norms} | logprobs(model)
+
+
+def main():
+    verb, folder, *rest = sys.argv[1:]
+    if verb == "model":
+        write_model(folder, json.loads(rest[0]) if rest else {})
+        result = logprobs(load(folder))
+    elif verb == "adapter":
+        result = write_adapter(folder, rest[0], json.loads(rest[1]))
+    elif verb == "train":
+        result = train(folder, rest[0], json.loads(rest[1]))
+    else:
+        result = logprobs(load_adapter(folder, rest[0]).eval())
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
