@@ -51,6 +51,8 @@ class GgufSource final : public ModelSource {
     return undo_rotary_order(*values, query ? spec_.num_heads : spec_.num_kv_heads, spec_.head_dim, columns);
   }
 
+  std::vector<std::filesystem::path> files() const override { return {path_}; }
+
   // Everything is in the one file.
   Result<std::string> digest() const override { return sha256_hex(file_.bytes()); }
 

@@ -18,6 +18,11 @@ using nlohmann::json;
 constexpr std::array<std::string_view, 7> kSpecialTokens = {"bos_token", "eos_token", "pad_token", "unk_token",
                                                             "sep_token", "cls_token", "mask_token"};
 
+// Everything that is read but the weights.
+constexpr std::array<std::string_view, 6> kTextFiles = {
+    "config.json",           "generation_config.json",  "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
+
 Result<json> read_json(const fs::path& path) {
   GRAFT_TRY(const std::string text, read_file(path));
   auto parsed = parse_json(text);
@@ -93,14 +98,22 @@ class HfSource final : public ModelSource {
     return values;
   }
 
+  std::vector<fs::path> files() const override {
+    std::vector<fs::path> files;
+    for (const std::string_view name : kTextFiles) {
+      if (fs::exists(path_ / name)) files.push_back(path_ / name);
+    }
+    for (const SafetensorsFile& file : checkpoint_.files()) files.push_back(file.path());
+    return files;
+  }
+
   Result<std::string> digest() const override {
     Sha256 digest;
     const auto add = [&](std::string_view name, std::span<const std::byte> bytes) {
       digest.update(std::string(name) + "\n" + std::to_string(bytes.size()) + "\n");
       digest.update(bytes);
     };
-    for (const char* name : {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                             "special_tokens_map.json", "chat_template.jinja"}) {
+    for (const std::string_view name : kTextFiles) {
       if (!fs::exists(path_ / name)) continue;
       GRAFT_TRY(const MappedFile file, MappedFile::open(path_ / name));
       add(name, file.bytes());

@@ -38,6 +38,9 @@ class ModelSource {
   // "bos_token", "eos_token", "pad_token", "unk_token", ... -> text, those that are set: the variables of templates.
   [[nodiscard]] const std::map<std::string, std::string>& special_tokens() const { return special_tokens_; }
 
+  // The files it was read from.
+  [[nodiscard]] virtual std::vector<std::filesystem::path> files() const = 0;
+
   // SHA-256 over the names and bytes of everything above: config, tokenizer, template and every byte of the weights.
   // Reads the whole model.
   [[nodiscard]] virtual Result<std::string> digest() const = 0;
