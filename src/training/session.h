@@ -7,18 +7,13 @@
 #include <vector>
 
 #include "base/result.h"
+#include "recipe/batch.h"
 #include "runtime/step_model.h"
 
 namespace graft::training {
 
-inline constexpr int32_t kIgnoreLabel = -100;
-
-// Ragged, without padding: sequences one after the other, attention never crosses a border.
-struct PackedBatch {
-  std::vector<int32_t> tokens;      // [tokens]
-  std::vector<int32_t> labels;      // [tokens]: what the row must predict (already shifted), or kIgnoreLabel
-  std::vector<int32_t> cu_seqlens;  // [sequences + 1], from 0 to tokens.size()
-};
+using recipe::kIgnoreLabel;
+using recipe::PackedBatch;
 
 struct LossSum {
   double loss = 0;     // sum over the labelled rows, in nats

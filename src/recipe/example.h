@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "text/tokenizer.h"
+
+namespace graft::recipe {
+
+// A row of the data, tokenised.
+struct Example {
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> supervised;  // [tokens]: 1 where the token is to be learned from the ones before it
+  int64_t row = 0;                  // in the data file, from 1
+};
+
+// Tokens that carry loss. The first token never does: nothing comes before it.
+int64_t supervised_tokens(const Example& example);
+
+// Shortens to `limit` tokens, so that the answer survives: the beginning of what comes before the first supervised
+// token goes first (a special token at the very start, such as BOS, stays, and so does one token to predict from), then
+// the end of the row. Returns whether anything was cut.
+bool truncate(Example& example, int64_t limit, const text::Tokenizer& tokenizer);
+
+// The row as text with what carries loss in [[ ]], for people who want to see that the mask is right.
+std::string preview(const Example& example, const text::Tokenizer& tokenizer);
+
+}  // namespace graft::recipe
