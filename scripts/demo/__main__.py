@@ -60,8 +60,7 @@ def graft_json(*arguments) -> dict:
 
 
 def import_model() -> None:
-    if any(model["name"] == MODEL for model in graft_json("models")["models"]):
-        return
+    """Does nothing where the model is there already."""
     say("Importing SmolLM2-135M-Instruct from its GGUF file")
     graft("import", smollm2.gguf_path(), "--name", MODEL)
 
@@ -179,7 +178,8 @@ The whole demo: {summary["seconds_total"]:.0f} s
 
 Next:
   export GRAFT_HOME={os.path.relpath(DEMO / "home", ROOT)}
-  {program} prompt --model {MODEL} --adapter {folder} 'Subject: You won! ...'
+  {program} prompt --model {MODEL} 'What is spam?'
+  {program} eval {os.path.relpath(CONFIG, ROOT)} --dataset MORE.jsonl --adapter {folder}
   {program} serve --model {MODEL} --port 8080
   curl 127.0.0.1:8080/generate -H 'Content-Type: application/json' \\
     -d '{{"inputs": "...", "parameters": {{"adapter_id": "{adapter}", "adapter_source": "local"}}}}'
