@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <thread>
 
 #include "base/test_directory.h"
@@ -181,6 +182,21 @@ TEST(Engine, PromptLogprobsBeginWithNaNAndDoNotDependOnChunks) {
     EXPECT_LT(whole.prefill[i].logprob, 0);
   }
   EXPECT_EQ(ids(whole.tokens), ids(chunked.tokens));
+}
+
+TEST(Engine, EveryPositionDrawsItsOwnRandomNumber) {
+  // The same tokens in different requests, at the same positions, by the same seed: the same output; and no run of one
+  // token, although the logits would allow it.
+  GenerationRequest asked = request({1}, 30);
+  asked.sampling.greedy = false;
+  asked.sampling.seed = 3;
+  asked.sampling.temperature = 1000;  // nearly uniform
+  const auto engine = EngineSetup().make();
+  const auto first = ids(must(generate(*engine, asked)).tokens);
+  EXPECT_EQ(ids(must(generate(*engine, asked)).tokens), first);
+  EXPECT_GT(std::set<int32_t>(first.begin(), first.end()).size(), 20U);
+  asked.sampling.seed = 4;
+  EXPECT_NE(ids(must(generate(*engine, asked)).tokens), first);
 }
 
 TEST(Engine, AlternativesComeBestFirst) {
