@@ -34,7 +34,6 @@ GenerationRequest random_request(std::mt19937& random) {
   made.prompt_logprobs = chance(random, 4);
   made.num_alternatives = chance(random, 4) ? 3 : 0;
   if (chance(random, 4)) made.stop = {std::string(1, static_cast<char>(between(random, 'a', 'z'))), "xy"};
-  made.keep_stop_text = chance(random, 2);
   made.sampling.greedy = chance(random, 2);
   made.sampling.seed = random();
   made.sampling.temperature = 0.7;

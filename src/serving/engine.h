@@ -23,9 +23,9 @@ struct AdapterRef {
 
 struct GenerationRequest {
   std::vector<int32_t> prompt;
-  int32_t max_new_tokens = 0;     // >= 1
-  std::vector<std::string> stop;  // ends the output, in the middle of a token's text if need be
-  bool keep_stop_text = true;     // false: text that may begin a stop sequence is held back until it is sure
+  int32_t max_new_tokens = 0;  // >= 1
+  // End the output, in the middle of a token's text if need be; the text of the stop sequence is kept.
+  std::vector<std::string> stop;
   bool ignore_eos = false;
   bool prompt_logprobs = false;
   int32_t num_alternatives = 0;  // most likely tokens to report beside each one

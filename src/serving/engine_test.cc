@@ -102,16 +102,11 @@ TEST(Engine, SpecialTokensAreMarkedAndLeftOutOfTheText) {
 class ForcedText {
  public:
   explicit ForcedText(std::string text) : text_(std::move(text)) {}
-  GenerationResult run(std::vector<std::string> stops, bool keep) const {
-    EngineSetup setup;
-    const auto engine = setup.make();
-    GenerationResult total;
-    // The fake's logits lie in [0, 8): a model of its own that follows the text.
+  GenerationResult run(std::vector<std::string> stops) const {
     auto model = std::make_unique<Script>(text_);
     const auto scripted = Engine::create(std::move(model), byte_tokenizer(), {kFakeEos}, {});
     GenerationRequest asked = request({'>'}, static_cast<int32_t>(text_.size()));
     asked.stop = std::move(stops);
-    asked.keep_stop_text = keep;
     return must(generate(*scripted, asked));
   }
 
@@ -141,26 +136,25 @@ class ForcedText {
 
 TEST(Engine, StopSequenceEndsTheOutputAcrossTokens) {
   const ForcedText script("one two three");
-  const GenerationResult kept = script.run({"two"}, true);
+  const GenerationResult kept = script.run({"two"});
   EXPECT_EQ(kept.reason, FinishReason::kStopSequence);
   EXPECT_EQ(kept.text, "one two");
   EXPECT_EQ(kept.tokens.size(), 7U);
-  EXPECT_EQ(script.run({"two"}, false).text, "one ");
-  EXPECT_EQ(script.run({"four"}, false).text, "one two three");
-  EXPECT_EQ(script.run({"three"}, true).reason, FinishReason::kStopSequence);  // with the last token allowed
+  EXPECT_EQ(script.run({"four"}).text, "one two three");
+  EXPECT_EQ(script.run({"three"}).reason, FinishReason::kStopSequence);  // with the last token allowed
 }
 
 TEST(Engine, StopSequenceOfSeveralBytesACharacter) {
   const ForcedText script("caf\xC3\xA9 \xE2\x82\xAC 5");
-  EXPECT_EQ(script.run({"\xE2\x82\xAC"}, true).text, "caf\xC3\xA9 \xE2\x82\xAC");
-  const GenerationResult whole = script.run({}, true);
+  EXPECT_EQ(script.run({"\xE2\x82\xAC"}).text, "caf\xC3\xA9 \xE2\x82\xAC");
+  const GenerationResult whole = script.run({});
   EXPECT_EQ(whole.text, "caf\xC3\xA9 \xE2\x82\xAC 5");
   EXPECT_EQ(whole.tokens[3].text, "");  // half a character
   EXPECT_EQ(whole.tokens[4].text, "\xC3\xA9");
 }
 
 TEST(Engine, HalfACharacterAtTheEndComesOutWithTheLastToken) {
-  EXPECT_EQ(ForcedText("ab\xE2\x82").run({}, true).text,
+  EXPECT_EQ(ForcedText("ab\xE2\x82").run({}).text,
             byte_tokenizer()->decode(std::vector<int32_t>{'a', 'b', 0xE2, 0x82}));
 }
 

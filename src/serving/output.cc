@@ -10,7 +10,7 @@ Output::Output(const text::Tokenizer& tokenizer, const std::vector<int32_t>& eos
     : tokenizer_(tokenizer),
       eos_token_ids_(eos_token_ids),
       detokenizer_(tokenizer, true),
-      stops_(request.stop, request.keep_stop_text),
+      stops_(request.stop),
       ignore_eos_(request.ignore_eos),
       max_new_tokens_(static_cast<size_t>(request.max_new_tokens)) {}
 
@@ -22,7 +22,9 @@ std::optional<FinishReason> Output::push(runtime::SampledToken sampled) {
   token.alternatives = std::move(sampled.alternatives);
 
   std::optional<FinishReason> reason;
-  StopMatcher::Match match = stops_.push(detokenizer_.push(sampled.id));
+  token.text = detokenizer_.push(sampled.id);
+  StopMatcher::Match match = stops_.push(token.text);
+  token.text.resize(match.size);
   if (match.stopped) {
     reason = FinishReason::kStopSequence;
   } else if (!ignore_eos_ && std::ranges::find(eos_token_ids_, sampled.id) != eos_token_ids_.end()) {
@@ -30,13 +32,12 @@ std::optional<FinishReason> Output::push(runtime::SampledToken sampled) {
   } else if (tokens_.size() + 1 >= max_new_tokens_) {
     reason = FinishReason::kLength;
   }
-  token.text = std::move(match.text);
   if (reason && !match.stopped) {
     // What was held back comes out with the last token, and may complete a stop sequence.
-    StopMatcher::Match rest = stops_.push(detokenizer_.finish());
-    token.text += rest.text;
-    if (rest.stopped && reason == FinishReason::kLength) reason = FinishReason::kStopSequence;
-    if (!rest.stopped) token.text += stops_.finish();
+    const std::string rest = detokenizer_.finish();
+    match = stops_.push(rest);
+    token.text += rest.substr(0, match.size);
+    if (match.stopped && reason == FinishReason::kLength) reason = FinishReason::kStopSequence;
   }
   text_ += token.text;
   tokens_.push_back(std::move(token));

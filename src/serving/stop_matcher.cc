@@ -16,38 +16,23 @@ size_t overlap(std::string_view text, std::string_view stop) {
 
 }  // namespace
 
-StopMatcher::StopMatcher(std::vector<std::string> stops, bool keep) : stops_(std::move(stops)), keep_(keep) {}
+StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {}
 
 StopMatcher::Match StopMatcher::push(std::string_view text) {
-  if (stops_.empty()) return {std::string(text), false};
-  const size_t held = pending_.size();
+  if (stops_.empty()) return {text.size(), false};
+  const size_t before = pending_.size();
   pending_ += text;
-
-  size_t begin = std::string::npos;
   size_t end = std::string::npos;
   for (const std::string& stop : stops_) {
     const size_t found = pending_.find(stop);
-    if (found == std::string::npos) continue;
-    const size_t found_end = found + stop.size();
-    if (found_end < end || (found_end == end && found < begin)) {
-      begin = found;
-      end = found_end;
-    }
+    if (found != std::string::npos) end = std::min(end, found + stop.size());
   }
-  Match match;
-  if (begin != std::string::npos) {
-    match.stopped = true;
-    match.text = keep_ ? pending_.substr(held, end - held) : pending_.substr(0, begin);
-    pending_.clear();
-    return match;
-  }
+  if (end != std::string::npos) return {end - before, true};  // it ends in the new text, or it would have been found
+
   size_t rest = 0;
   for (const std::string& stop : stops_) rest = std::max(rest, overlap(pending_, stop));
-  match.text = keep_ ? std::string(text) : pending_.substr(0, pending_.size() - rest);
   pending_.erase(0, pending_.size() - rest);
-  return match;
+  return {text.size(), false};
 }
-
-std::string StopMatcher::finish() { return keep_ ? std::string() : std::exchange(pending_, {}); }
 
 }  // namespace graft::serving

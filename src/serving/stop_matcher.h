@@ -6,24 +6,19 @@
 
 namespace graft::serving {
 
-// Finds the first stop sequence in text that comes in pieces, whatever the borders. What ends first wins; of two that
-// end together, the longer one.
+// Finds the first stop sequence in text that comes in pieces, whatever the borders. What ends first wins.
 class StopMatcher {
  public:
-  // keep: the text of the stop sequence is part of the output. Otherwise text that may be the beginning of one is held
-  // back until it is sure. No stop sequence may be empty.
-  StopMatcher(std::vector<std::string> stops, bool keep);
+  explicit StopMatcher(std::vector<std::string> stops);  // none of them empty
 
   struct Match {
-    std::string text;  // what became certain
+    size_t size = 0;  // bytes of the pushed text that belong to the output, those of the stop sequence included
     bool stopped = false;
   };
   Match push(std::string_view text);  // not after a stop
-  std::string finish();               // what was held back
 
  private:
   std::vector<std::string> stops_;
-  bool keep_;
   std::string pending_;  // the longest end of the text so far that may be the beginning of a stop sequence
 };
 
