@@ -1,0 +1,24 @@
+#include "recipe/adapter_settings.h"
+
+namespace graft::recipe {
+
+formats::PeftConfig peft_config(const AdapterConfig& adapter, const std::string& base_model) {
+  formats::PeftConfig config;
+  config.r = adapter.r;
+  config.lora_alpha = adapter.alpha.value_or(2.0 * static_cast<double>(adapter.r));
+  config.lora_dropout = adapter.dropout;
+  config.use_rslora = adapter.use_rslora;
+  config.base_model_name_or_path = base_model;
+  if (adapter.target_modules.size() == 1 && adapter.target_modules[0] == "all-linear") {
+    config.target_modules.kind = formats::PeftModules::Kind::kAllLinear;
+  } else {
+    config.target_modules.names = adapter.target_modules;
+  }
+  for (const auto& [name, rank] : adapter.rank_pattern) {
+    config.rank_pattern.emplace_back(name, static_cast<int64_t>(rank));
+  }
+  config.alpha_pattern = adapter.alpha_pattern;
+  return config;
+}
+
+}  // namespace graft::recipe
