@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Writes src/text/unicode/tables.cc: the character classes as the package `tokenizers` knows them.
+"""Writes the tables of src/text/unicode: the character classes as the package `tokenizers` knows them, and the letters
+whose upper case in Python is more than one character.
 
-    .venv/bin/python3 scripts/make_unicode_tables.py > src/text/unicode/tables.cc
+    .venv/bin/python3 scripts/make_unicode_tables.py classes > src/text/unicode/tables.cc
+    .venv/bin/python3 scripts/make_unicode_tables.py casing > src/text/unicode/special_casing.cc
 
 Token ids depend on which code points are letters, numbers or word characters, so the tables are asked of the package
 itself, code point by code point, rather than taken from one release of Unicode: the package mixes several. Run again
 when the pinned `tokenizers` moves; the unit tests compare the tables with the package.
 """
 
+import sys
 import unicodedata
 
 import tokenizers
@@ -68,7 +71,24 @@ def category_members(category):
     return {c for c in CODE_POINTS if unicodedata.category(chr(c)).startswith(category)}
 
 
-def main():
+def casing():
+    print("// Written by scripts/make_unicode_tables.py; do not edit.")
+    print('#include "text/unicode/special_casing.h"\n')
+    print("// clang-format off\nnamespace graft::text {\nnamespace {\n")
+    for name, convert in (("kUpper", str.upper), ("kTitle", str.title)):
+        longer = [c for c in CODE_POINTS if len(convert(chr(c))) > 1]
+        print(f"constexpr SpecialCasing {name}[] = {{")
+        for c in longer:
+            points = ", ".join(f"0x{ord(x):X}" for x in convert(chr(c)))
+            print(f"    {{0x{c:X}, {{{points}}}}},")
+        print("};\n")
+    print("}  // namespace\n")
+    print("std::span<const SpecialCasing> special_upper() { return kUpper; }")
+    print("std::span<const SpecialCasing> special_title() { return kTitle; }")
+    print("\n}  // namespace graft::text\n// clang-format on")
+
+
+def classes():
     assert unicodedata.unidata_version == ONIGURUMA_UNICODE, "run this with Python 3.11"
     letters, numbers = matching(r"\p{L}"), matching(r"\p{N}")
     print(f"// Written by scripts/make_unicode_tables.py from tokenizers {tokenizers.__version__}; do not edit.")
@@ -95,4 +115,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    {"classes": classes, "casing": casing}[sys.argv[1]]()

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <map>
+#include <string_view>
+
+#include "text/jinja/evaluator.h"
+
+namespace graft::text::jinja {
+
+using Filter = Value (*)(Evaluator& evaluator, const Value& input, CallArguments& arguments);
+using FilterTable = std::map<std::string_view, Filter>;
+
+const FilterTable& text_filters();
+const FilterTable& sequence_filters();
+
+}  // namespace graft::text::jinja

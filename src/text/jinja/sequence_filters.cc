@@ -1,0 +1,268 @@
+#include <algorithm>
+#include <charconv>
+
+#include "text/jinja/expression_parser.h"
+#include "text/jinja/failure.h"
+#include "text/jinja/filters.h"
+#include "text/jinja/python_text.h"
+#include "text/jinja/text_operations.h"
+
+namespace graft::text::jinja {
+namespace {
+
+Value length_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({});
+  if (const List* list = input.as_list()) return static_cast<int64_t>(list->items.size());
+  if (const Dict* dict = input.as_dict()) return static_cast<int64_t>(dict->items.size());
+  if (const MarkedText* text = input.as_text()) {
+    evaluator.budget.step(text->size() / 256);
+    return static_cast<int64_t>(character_count(text->bytes()));
+  }
+  if (input.is_undefined()) return int64_t{0};
+  fail("object of type " + quoted(input.type_name()) + " has no len()");
+}
+
+Value default_filter(Evaluator& /*evaluator*/, const Value& input, CallArguments& arguments) {
+  arguments.accept({"default_value", "boolean"});
+  const Value* fallback = arguments.get(0, "default_value");
+  const bool replaces = input.is_undefined() || (arguments.flag(1, "boolean", false) && !input.truthy());
+  if (!replaces) return input;
+  return fallback != nullptr ? *fallback : Value::text("");
+}
+
+Value first_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({});
+  const std::vector<Value> items = evaluator.items_of(input);
+  return items.empty() ? Value::undefined("No first item, sequence was empty.") : items.front();
+}
+
+Value last_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({});
+  const std::vector<Value> items = evaluator.items_of(input);
+  return items.empty() ? Value::undefined("No last item, sequence was empty.") : items.back();
+}
+
+Value list_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({});
+  return Value::list(evaluator.items_of(input));
+}
+
+Value reverse_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({});
+  std::vector<Value> items = evaluator.items_of(input);
+  std::reverse(items.begin(), items.end());
+  if (input.as_text() != nullptr) return evaluator.text(join(evaluator, {}, items, true));
+  return Value::list(std::move(items));
+}
+
+Value items_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({});
+  if (input.is_undefined()) return Value::list({});
+  const Dict* dict = input.as_dict();
+  if (dict == nullptr) fail("Can only get item pairs from a mapping.");
+  evaluator.budget.step(dict->items.size());
+  std::vector<Value> items;
+  for (const auto& [key, value] : dict->items) items.push_back(Value::list({key, value}, true));
+  return Value::list(std::move(items));
+}
+
+// "a.b.0": attribute after attribute, whole numbers as places.
+Value attribute_path(Evaluator& evaluator, Value value, const Value& path) {
+  if (const auto place = path.integer()) return evaluator.item(value, Value(*place));
+  const MarkedText* text = path.as_text();
+  if (text == nullptr) return value;
+  const std::string dot = ".";
+  for (const Value& part : split(evaluator, *text, &dot, -1)) {
+    const std::string& name = part.as_text()->bytes();
+    int64_t place = 0;
+    const auto end = std::from_chars(name.data(), name.data() + name.size(), place);
+    const bool is_place = end.ec == std::errc() && end.ptr == name.data() + name.size() && name[0] != '-';
+    value = evaluator.item(value, is_place ? Value(place) : part);
+  }
+  return value;
+}
+
+Value join_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"d", "attribute"});
+  const Value* separator = arguments.get(0, "d");
+  std::vector<Value> items = evaluator.items_of(input);
+  if (const Value* attribute = arguments.get(1, "attribute"); attribute != nullptr && !attribute->is_none()) {
+    for (Value& item : items) item = attribute_path(evaluator, item, *attribute);
+  }
+  return evaluator.text(join(evaluator, separator != nullptr ? to_text(*separator) : MarkedText(), items, false));
+}
+
+// The arguments behind the first `skipped` ones.
+CallArguments rest_of(const CallArguments& arguments, size_t skipped, std::string callee) {
+  CallArguments rest;
+  rest.callee = std::move(callee);
+  rest.positional.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(skipped),
+                         arguments.positional.end());
+  rest.keywords = arguments.keywords;
+  return rest;
+}
+
+std::string name_argument(const CallArguments& arguments, size_t place) {
+  const MarkedText* text = place < arguments.positional.size() ? arguments.positional[place].as_text() : nullptr;
+  if (text == nullptr) fail(arguments.callee + "(): expected the name of a test or filter");
+  return text->bytes();
+}
+
+// select, reject, selectattr, rejectattr: a test on every item or on one of its attributes; truth without a test.
+template <bool keep, bool by_attribute>
+Value select_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  constexpr size_t skipped = by_attribute ? 1 : 0;
+  if (arguments.positional.size() < skipped) fail(arguments.callee + "(): expected the name of an attribute");
+  const bool has_test = arguments.positional.size() > skipped;
+  const std::string test = has_test ? name_argument(arguments, skipped) : "";
+  if (has_test && !is_known_test(test)) fail("test " + quoted(test) + " is not supported");
+  std::vector<Value> kept;
+  if (!input.truthy()) return Value::list({});  // none, too, has no items here
+  for (const Value& item : evaluator.items_of(input)) {
+    const Value subject = by_attribute ? attribute_path(evaluator, item, arguments.positional[0]) : item;
+    bool holds = subject.truthy();
+    if (has_test) {
+      CallArguments rest = rest_of(arguments, skipped + 1, test);
+      holds = apply_test(evaluator, test, subject, rest);
+    }
+    if (holds == keep) kept.push_back(item);
+  }
+  return Value::list(std::move(kept));
+}
+
+Value map_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  std::vector<Value> mapped;
+  if (!input.truthy()) return Value::list({});
+  if (arguments.positional.empty()) {
+    arguments.accept({"attribute", "default"});
+    const Value& attribute = arguments.required(0, "attribute");
+    const Value* fallback = arguments.get(1, "default");
+    for (const Value& item : evaluator.items_of(input)) {
+      Value found = attribute_path(evaluator, item, attribute);
+      mapped.push_back(found.is_undefined() && fallback != nullptr ? *fallback : std::move(found));
+    }
+    return Value::list(std::move(mapped));
+  }
+  const std::string filter = name_argument(arguments, 0);
+  for (const Value& item : evaluator.items_of(input)) {
+    CallArguments rest = rest_of(arguments, 1, filter);
+    mapped.push_back(apply_filter(evaluator, filter, item, rest));
+  }
+  return Value::list(std::move(mapped));
+}
+
+// What an item is ordered or compared by: case does not count unless asked for.
+Value sort_key(Evaluator& evaluator, const Value& item, const Value* attribute, bool case_sensitive) {
+  Value key = attribute != nullptr && !attribute->is_none() ? attribute_path(evaluator, item, *attribute) : item;
+  if (const MarkedText* text = key.as_text(); text != nullptr && !case_sensitive) key = evaluator.text(lower(*text));
+  return key;
+}
+
+std::vector<Value> sorted(Evaluator& evaluator, std::vector<std::pair<Value, Value>> keyed, bool reverse) {
+  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
+    evaluator.budget.step();
+    return reverse ? compare(b.first, a.first) < 0 : compare(a.first, b.first) < 0;
+  });
+  std::vector<Value> items;
+  for (auto& [key, item] : keyed) items.push_back(std::move(item));
+  return items;
+}
+
+Value sort_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"reverse", "case_sensitive", "attribute"});
+  const bool case_sensitive = arguments.flag(1, "case_sensitive", false);
+  std::vector<std::pair<Value, Value>> keyed;
+  for (Value& item : evaluator.items_of(input)) {
+    Value key = sort_key(evaluator, item, arguments.get(2, "attribute"), case_sensitive);
+    keyed.emplace_back(std::move(key), std::move(item));
+  }
+  return Value::list(sorted(evaluator, std::move(keyed), arguments.flag(0, "reverse", false)));
+}
+
+Value dictsort_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"case_sensitive", "by", "reverse"});
+  const Dict* dict = input.as_dict();
+  if (dict == nullptr) fail("dictsort: expected a mapping, found " + quoted(input.type_name()));
+  const Value* by = arguments.get(1, "by");
+  const std::string what = by != nullptr ? to_text(*by).bytes() : "key";
+  if (what != "key" && what != "value") fail("You can only sort by either \"key\" or \"value\"");
+  const bool case_sensitive = arguments.flag(0, "case_sensitive", false);
+  std::vector<std::pair<Value, Value>> keyed;
+  for (const auto& [key, value] : dict->items) {
+    keyed.emplace_back(sort_key(evaluator, what == "key" ? key : value, nullptr, case_sensitive),
+                       Value::list({key, value}, true));
+  }
+  return Value::list(sorted(evaluator, std::move(keyed), arguments.flag(2, "reverse", false)));
+}
+
+Value unique_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"case_sensitive", "attribute"});
+  std::vector<Value> keys;
+  std::vector<Value> kept;
+  for (Value& item : evaluator.items_of(input)) {
+    Value key = sort_key(evaluator, item, arguments.get(1, "attribute"), arguments.flag(0, "case_sensitive", false));
+    evaluator.budget.step(keys.size());
+    if (std::any_of(keys.begin(), keys.end(), [&](const Value& known) { return equal(known, key); })) continue;
+    keys.push_back(std::move(key));
+    kept.push_back(std::move(item));
+  }
+  return Value::list(std::move(kept));
+}
+
+template <bool largest>
+Value extreme_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"case_sensitive", "attribute"});
+  std::optional<Value> best;
+  std::optional<Value> best_key;
+  for (Value& item : evaluator.items_of(input)) {
+    Value key = sort_key(evaluator, item, arguments.get(1, "attribute"), arguments.flag(0, "case_sensitive", false));
+    if (best.has_value() && (largest ? compare(key, *best_key) <= 0 : compare(key, *best_key) >= 0)) continue;
+    best = std::move(item);
+    best_key = std::move(key);
+  }
+  return best.has_value() ? *best : Value::undefined("No aggregated item, sequence was empty.");
+}
+
+Value sum_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"attribute", "start"});
+  const Value* attribute = arguments.get(0, "attribute");
+  const Value* start = arguments.get(1, "start");
+  Value total = start != nullptr ? *start : Value(int64_t{0});
+  for (const Value& item : evaluator.items_of(input)) {
+    const Value part =
+        attribute != nullptr && !attribute->is_none() ? attribute_path(evaluator, item, *attribute) : item;
+    total = binary_operation(evaluator, "+", total, part);
+  }
+  return total;
+}
+
+}  // namespace
+
+const FilterTable& sequence_filters() {
+  static const FilterTable table = {
+      {"length", length_filter},
+      {"count", length_filter},
+      {"default", default_filter},
+      {"d", default_filter},
+      {"first", first_filter},
+      {"last", last_filter},
+      {"list", list_filter},
+      {"reverse", reverse_filter},
+      {"items", items_filter},
+      {"join", join_filter},
+      {"select", select_filter<true, false>},
+      {"reject", select_filter<false, false>},
+      {"selectattr", select_filter<true, true>},
+      {"rejectattr", select_filter<false, true>},
+      {"map", map_filter},
+      {"sort", sort_filter},
+      {"dictsort", dictsort_filter},
+      {"unique", unique_filter},
+      {"min", extreme_filter<false>},
+      {"max", extreme_filter<true>},
+      {"sum", sum_filter},
+  };
+  return table;
+}
+
+}  // namespace graft::text::jinja

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <span>
+
+namespace graft::text {
+
+// A letter that becomes two or three characters; unused ones are 0.
+struct SpecialCasing {
+  char32_t letter = 0;
+  char32_t becomes[3] = {0, 0, 0};
+};
+
+// Sorted by letter.
+std::span<const SpecialCasing> special_upper();
+std::span<const SpecialCasing> special_title();
+
+}  // namespace graft::text
