@@ -1,0 +1,20 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/result.h"
+
+namespace graft::cli {
+
+// What a model says about text.
+struct ModelText {
+  std::string tokenizer_json;
+  std::string chat_template;                          // empty where there is none
+  std::map<std::string, std::string> special_tokens;  // "bos_token" -> text
+};
+
+// Of an imported model by name, or of a Hugging Face directory or .gguf file, imported or not.
+Result<ModelText> load_model_text(const std::string& name_or_path);
+
+}  // namespace graft::cli
