@@ -38,10 +38,13 @@ void replay(const nlohmann::json& event, History& history) {
   const int64_t step = integer(event, "step");
   if (kind == "step") {
     put(history.steps, HistoryStep{step, number(event, "epoch"), number(event, "loss"), number(event, "learning_rate"),
-                                   number(event, "grad_norm"), number(event, "seconds"), integer(event, "tokens")});
+                                   number(event, "grad_norm"), number(event, "seconds"), integer(event, "tokens"),
+                                   integer(event, "total_tokens")});
   } else if (kind == "evaluation") {
     put(history.evaluations, HistoryEvaluation{step, number(event, "validation_loss")});
-  } else if (kind == "state" && text(event, "state") == "resumed") {
+  } else if (kind == "state") {
+    history.state = text(event, "state");
+    if (history.state != "resumed") return;
     drop_after(history.steps, step);
     drop_after(history.evaluations, step);
     ++history.resumes;

@@ -134,16 +134,22 @@ Result<FileLock> take_lock(const fs::path& directory) {
 
 }  // namespace
 
+Status JobDirectory::check(const fs::path& path, bool resume) {
+  std::error_code error;
+  if (!fs::exists(path, error)) return {};
+  if (!fs::is_directory(path, error)) return conflict(path.string() + ": is a file; choose a directory for --output");
+  return check_usable(path, resume);
+}
+
 Result<JobDirectory> JobDirectory::open(const fs::path& path, bool resume) {
   std::error_code error;
-  if (fs::exists(path, error) && !fs::is_directory(path, error)) {
-    return conflict(path.string() + ": is a file; choose a directory for --output");
-  }
+  // A directory that is no job's gets not even a lock file; one that is in use is refused as in use.
+  if (!fs::exists(path / "lock", error)) GRAFT_CHECK_OK(check(path, resume));
   GRAFT_CHECK_OK(make_directories(path));
   GRAFT_TRY(FileLock lock, take_lock(path));
   GRAFT_CHECK_OK(remove_stale_temporaries(path));
   GRAFT_CHECK_OK(remove_stale_temporaries(path / "checkpoints"));
-  GRAFT_CHECK_OK(check_usable(path, resume));
+  GRAFT_CHECK_OK(check_usable(path, resume));  // nobody else can begin a run in it now
 
   std::optional<nlohmann::json> job;
   if (fs::exists(path / "job.json", error)) {

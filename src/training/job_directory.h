@@ -26,18 +26,22 @@ struct Checkpoint {
 //   job.json            what was asked for: resolved config, base model and its digest, data, dtype, build, isa,
 //   threads events.jsonl        what happens, one JSON object a line, each with "event" and "time" (seconds since
 //   1970):
-//                         step        step, epoch, loss, learning_rate, grad_norm, tokens, labelled_tokens, seconds
+//                         step        step, epoch, loss, learning_rate, grad_norm, tokens, labelled_tokens, seconds,
+//                                     total_tokens, total_seconds
 //                         evaluation  step, validation_loss, validation_tokens, best
 //                         checkpoint  step, checkpoint ("checkpoints/40")
 //                         state       state (running, resumed, stopped, finished, failed), step, message
-//                       tokens, labelled_tokens and seconds count from the start of the run. The file is only ever
-//                       appended to: what stands before a "resumed" line with a later step than that line's was undone.
+//                       tokens, labelled_tokens and seconds are the step's own, the totals count from the start of the
+//                       run, evaluations and checkpoints included. The file is only ever appended to: what stands
+//                       before a "resumed" line with a later step than that line's was undone.
 //   checkpoints/<n>/    state after n optimizer steps: session/ (parameters, moments), adapter/ (PEFT files),
 //                       checkpoint.json (the loop's state; every file with its size and SHA-256)
 //   adapter/            the result
 //   lock                held while a run uses the directory
 class JobDirectory {
  public:
+  // The checks of open() without touching anything, for an early no.
+  static Status check(const std::filesystem::path& path, bool resume);
   // Creates the directory, or with `resume` takes over an existing one (a new one is fine too). Errors: conflict where
   // another run holds it, or where it has files and `resume` is not set; invalid where it is not a job directory.
   static Result<JobDirectory> open(const std::filesystem::path& path, bool resume);
@@ -80,7 +84,7 @@ class JobDirectory {
 struct HistoryStep {
   int64_t step = 0;
   double epoch = 0, loss = 0, learning_rate = 0, grad_norm = 0, seconds = 0;
-  int64_t tokens = 0;
+  int64_t tokens = 0, total_tokens = 0;
 };
 struct HistoryEvaluation {
   int64_t step = 0;
@@ -90,6 +94,7 @@ struct History {
   std::vector<HistoryStep> steps;              // ascending, each step once
   std::vector<HistoryEvaluation> evaluations;  // ascending, each step once
   int32_t resumes = 0;
+  std::string state;  // of the last "state" line
 };
 
 // events.jsonl with everything left out that a resume undid. A torn last line is ignored.

@@ -38,6 +38,8 @@ TEST(JobDirectory, NonEmptyDirectoryIsRefusedWithARemedy) {
   EXPECT_THAT(refused.error().message, HasSubstr("--resume"));
   EXPECT_THAT(refused.error().message, HasSubstr("--output"));
 
+  EXPECT_FALSE(fs::exists(root / "lock"));
+
   auto foreign = JobDirectory::open(root.path(), true);
   ASSERT_FALSE(foreign.ok());
   EXPECT_THAT(foreign.error().message, HasSubstr("job.json"));

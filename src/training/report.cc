@@ -50,7 +50,7 @@ std::string curve_table(const History& history) {
   for (size_t row = 1; row <= rows; ++row) {
     const HistoryStep& step = history.steps[row * count / rows - 1];
     html += fmt::format("<tr><td>{}</td><td>{:.4f}</td><td>{:.3g}</td><td>{:.3g}</td><td>{}</td></tr>", step.step,
-                        step.loss, step.learning_rate, step.grad_norm, step.tokens);
+                        step.loss, step.learning_rate, step.grad_norm, step.total_tokens);
   }
   return html + "</table>";
 }

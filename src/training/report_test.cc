@@ -36,7 +36,7 @@ ReportData example() {
     const auto x = static_cast<double>(step);
     const double wave = 0.15 * std::sin(x * 12.9898) * std::exp(-x / 90);
     data.history.steps.push_back({step, x / 60, 0.35 + 2 * std::exp(-x / 18) + wave, 5e-4 * (1 - x / 121),
-                                  0.4 + 2 * std::exp(-x / 10) + wave, x * 1.5, step * 2048});
+                                  0.4 + 2 * std::exp(-x / 10) + wave, 1.5, 2048, step * 2048});
   }
   for (int64_t step = 0; step <= 120; step += 20) {
     data.history.evaluations.push_back({step, 0.42 + 1.9 * std::exp(-static_cast<double>(step) / 16)});

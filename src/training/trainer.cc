@@ -239,7 +239,7 @@ Result<Trainer::Interruptible> Trainer::train_step() {
   state_.seconds += seconds;
   state_.cursor = data_.cursor();
   GRAFT_CHECK_OK(record_step({state_.step, batch.epoch, loss.loss / static_cast<double>(labelled), params.learning_rate,
-                              *norm, tokens, seconds}));
+                              *norm, tokens, labelled, seconds}));
   return Interruptible::kDone;
 }
 
@@ -250,9 +250,11 @@ Status Trainer::record_step(const StepReport& report) {
                                           {"loss", report.loss},
                                           {"learning_rate", report.learning_rate},
                                           {"grad_norm", report.grad_norm},
-                                          {"tokens", state_.tokens},
-                                          {"labelled_tokens", state_.labelled_tokens},
-                                          {"seconds", state_.seconds}}));
+                                          {"tokens", report.tokens},
+                                          {"labelled_tokens", report.labelled_tokens},
+                                          {"seconds", report.seconds},
+                                          {"total_tokens", state_.tokens},
+                                          {"total_seconds", state_.seconds}}));
   observer_.on_step(report);
   return {};
 }

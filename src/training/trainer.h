@@ -35,9 +35,10 @@ struct StepReport {
   double epoch = 0;
   double loss = 0;  // mean over the step's labelled tokens, in nats
   double learning_rate = 0;
-  double grad_norm = 0;  // before clipping
-  int64_t tokens = 0;    // of this step
-  double seconds = 0;    // of this step
+  double grad_norm = 0;         // before clipping
+  int64_t tokens = 0;           // of this step
+  int64_t labelled_tokens = 0;  // of these, with loss
+  double seconds = 0;           // of this step
 };
 
 // Is told what happens, on the trainer's thread.

@@ -111,7 +111,8 @@ TEST(Trainer, LearnsAndReportsEveryStep) {
   ASSERT_TRUE(history.ok());
   ASSERT_EQ(history->steps.size(), 20U);
   EXPECT_EQ(history->steps[19].loss, run.observer.steps[19].loss);
-  EXPECT_EQ(history->steps[19].tokens, run.state.tokens);
+  EXPECT_EQ(history->steps[19].tokens, run.observer.steps[19].tokens);
+  EXPECT_EQ(history->steps[19].total_tokens, run.state.tokens);
   EXPECT_EQ(history->evaluations.size(), 5U);
 }
 
@@ -417,7 +418,7 @@ void kill_and_resume(const fs::path& root, int64_t iterations, uint64_t stream) 
     ASSERT_EQ(history->steps.size(), 20U);
     for (size_t s = 0; s < 20; ++s) {
       ASSERT_EQ(history->steps[s].loss, expected->steps[s].loss);
-      ASSERT_EQ(history->steps[s].tokens, expected->steps[s].tokens);
+      ASSERT_EQ(history->steps[s].total_tokens, expected->steps[s].total_tokens);
     }
     ASSERT_EQ(history->evaluations.size(), expected->evaluations.size());
     fs::remove_all(out);

@@ -1,0 +1,85 @@
+#include "engine/engine_options.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "runtime/executor/executor.h"
+
+namespace graft::engine {
+
+namespace {
+
+constexpr double kCacheFraction = 0.25;         // of the machine's memory, where nothing is asked for
+constexpr int64_t kDefaultCacheTokens = 65536;  // and no more than this
+
+int64_t machine_memory() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
+}
+
+int64_t cache_tokens(const LoadedModel& model, const EngineOptions& options) {
+  if (options.max_batch_total_tokens > 0) return options.max_batch_total_tokens;
+  const int64_t per_token = runtime::kv_bytes_per_token(model.decoder->spec(), model.decoder->dtype());
+  const auto affordable = static_cast<int64_t>(kCacheFraction * static_cast<double>(machine_memory())) / per_token;
+  return std::min(kDefaultCacheTokens, affordable);
+}
+
+}  // namespace
+
+void EngineOptions::add_to(CLI::App& command) {
+  command
+      .add_option("--model,--model-id", model, "a name given by graft import, a Hugging Face directory or a .gguf file")
+      ->envname("MODEL_ID")
+      ->required();
+  command.add_option("--dtype", dtype, "float32 or bfloat16")
+      ->envname("DTYPE")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  command.add_option("--threads", threads, "threads of the model; 0: all cores")->check(CLI::Range(0, 1024));
+  command
+      .add_option("--max-total-tokens", max_total_tokens, "prompt and output of one request; 0: what the model takes")
+      ->envname("MAX_TOTAL_TOKENS")
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--max-batch-total-tokens", max_batch_total_tokens,
+                  "tokens that all requests together may hold in the KV cache; 0: by the machine's memory")
+      ->envname("MAX_BATCH_TOTAL_TOKENS")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--max-batch-prefill-tokens", max_batch_prefill_tokens, "tokens of one step")
+      ->envname("MAX_BATCH_PREFILL_TOKENS")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command.add_option("--max-concurrent-requests", max_concurrent_requests, "more than this are refused with 429")
+      ->envname("MAX_CONCURRENT_REQUESTS")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command.add_option("--max-batch-size", max_batch_size, "sequences of one step")
+      ->envname("MAX_BATCH_SIZE")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  command.add_option("--max-active-adapters", max_active_adapters, "adapters held in memory at once")
+      ->envname("MAX_ACTIVE_ADAPTERS")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command.add_option("--adapter-memory-fraction", adapter_memory_fraction, "share of memory for adapters")
+      ->envname("ADAPTER_MEMORY_FRACTION")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+}
+
+Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, const EngineOptions& options) {
+  const int64_t tokens = cache_tokens(model, options);
+  GRAFT_TRY(auto executor, runtime::make_executor(model.decoder, {tokens}));
+  serving::EngineLimits limits;
+  limits.max_concurrent_requests = options.max_concurrent_requests;
+  limits.max_running = options.max_batch_size;
+  limits.max_step_tokens = std::max(options.max_batch_prefill_tokens, options.max_batch_size);
+  limits.max_total_tokens = options.max_total_tokens;
+  limits.max_active_adapters = options.max_active_adapters;
+  limits.adapter_memory_bytes =
+      static_cast<int64_t>(options.adapter_memory_fraction * static_cast<double>(machine_memory()));
+  return serving::Engine::create(std::move(executor), model.tokenizer, model.decoder->spec().eos_token_ids, limits);
+}
+
+}  // namespace graft::engine

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "engine/loaded_model.h"
+#include "serving/engine.h"
+
+namespace graft::engine {
+
+// The options of every command that runs the engine. Names are LoRAX's launcher's; each is an environment variable too.
+struct EngineOptions {
+  std::string model;
+  std::string dtype = "bfloat16";
+  int32_t threads = 0;                     // 0: all cores
+  int32_t max_total_tokens = 0;            // prompt and output of one request; 0: the model's context, if memory allows
+  int32_t max_batch_total_tokens = 0;      // positions in the KV cache; 0: by memory
+  int32_t max_batch_prefill_tokens = 512;  // tokens of one step
+  int32_t max_concurrent_requests = 1024;
+  int32_t max_batch_size = 256;
+  int32_t max_active_adapters = 1024;
+  double adapter_memory_fraction = 0.1;
+
+  void add_to(CLI::App& command);
+};
+
+// Sizes the cache by the machine's memory where it is not given.
+Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, const EngineOptions& options);
+
+}  // namespace graft::engine

@@ -1,0 +1,192 @@
+#include "training/finish_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "base/progress.h"
+#include "training/generate_all.h"
+#include "training/verb.h"
+
+namespace graft::training {
+namespace {
+
+constexpr const char* kAdapterId = "trained";
+constexpr size_t kSamples = 4;
+constexpr size_t kCertified = 8;
+constexpr int32_t kMinKvTokens = 1024;
+
+// Room for the longest request, twice, so that the engine can batch.
+int32_t kv_tokens(const FinishedRun& run) {
+  size_t longest = 0;
+  for (const SamplePrompt& prompt : run.data.prompts) longest = std::max(longest, prompt.tokens.size());
+  for (const std::vector<int32_t>& text : run.data.texts) longest = std::max(longest, text.size());
+  const auto answer = static_cast<int32_t>(run.config.generation.max_new_tokens);
+  return std::max(kMinKvTokens, 2 * (static_cast<int32_t>(longest) + answer + 1));
+}
+
+Result<std::unique_ptr<serving::Engine>> open_engine(Session& session, const FinishedRun& run) {
+  GRAFT_TRY(auto weights, session.snapshot());
+  GRAFT_TRY(auto model, session.step_model(kv_tokens(run)));
+  auto engine = serving::Engine::create(std::move(model), run.base.tokenizer, run.base.spec.eos_token_ids,
+                                        serving::EngineLimits{});
+  engine->add_adapter(kAdapterId, std::move(weights));
+  return engine;
+}
+
+serving::GenerationRequest sample_request(const SamplePrompt& prompt, int64_t max_new_tokens, const char* adapter) {
+  serving::GenerationRequest request;
+  request.prompt = prompt.tokens;
+  request.max_new_tokens = static_cast<int32_t>(max_new_tokens);
+  request.adapter.id = adapter;
+  return request;
+}
+
+Result<std::vector<Sample>> make_samples(serving::Engine& engine, const FinishedRun& run) {
+  std::vector<const SamplePrompt*> asked;
+  std::vector<serving::GenerationRequest> requests;
+  for (const SamplePrompt& prompt : run.data.prompts) {
+    const int64_t room = engine.limits().max_total_tokens - static_cast<int64_t>(prompt.tokens.size());
+    if (asked.size() == kSamples || room < 1 || prompt.tokens.empty()) continue;
+    const int64_t answer = std::min(run.config.generation.max_new_tokens, room);
+    asked.push_back(&prompt);
+    requests.push_back(sample_request(prompt, answer, ""));
+    requests.push_back(sample_request(prompt, answer, kAdapterId));
+  }
+  GRAFT_TRY(const auto results, generate_all(engine, std::move(requests), {}));
+  std::vector<Sample> samples;
+  for (size_t i = 0; i < asked.size(); ++i) {
+    samples.push_back({asked[i]->prompt, asked[i]->reference, results[2 * i].text, results[2 * i + 1].text});
+  }
+  return samples;
+}
+
+std::vector<std::vector<int32_t>> certified_texts(const serving::Engine& engine, const FinishedRun& run) {
+  std::vector<std::vector<int32_t>> texts;
+  for (const std::vector<int32_t>& text : run.data.texts) {
+    const bool fits = static_cast<int32_t>(text.size()) < engine.limits().max_total_tokens;
+    if (texts.size() < kCertified && fits) texts.push_back(text);
+  }
+  return texts;
+}
+
+std::string describe_outcome(const FinishedRun& run) {
+  std::string text = fmt::format("{} after {} steps ({:.2f} epochs).",
+                                 run.outcome == TrainOutcome::kStoppedEarly ? "Stopped early" : "Finished",
+                                 run.state.step, run.state.epoch);
+  if (run.kept_step != run.state.step) {
+    text +=
+        fmt::format(" The adapter holds the parameters of step {}, which had the best validation loss.", run.kept_step);
+  }
+  return text;
+}
+
+NamedValues headline(const FinishedRun& run, const RunResult& result, int64_t trainable) {
+  NamedValues values;
+  const auto& evaluations = result.history.evaluations;
+  if (!evaluations.empty()) {
+    const auto kept = std::find_if(evaluations.begin(), evaluations.end(),
+                                   [&](const HistoryEvaluation& one) { return one.step == run.kept_step; });
+    const double after = kept == evaluations.end() ? evaluations.back().loss : kept->loss;
+    values.emplace_back("validation loss", fmt::format("{:.3f} → {:.3f}", evaluations.front().loss, after));
+  } else if (!result.history.steps.empty()) {
+    values.emplace_back("training loss", fmt::format("{:.3f} → {:.3f}", result.history.steps.front().loss,
+                                                     result.history.steps.back().loss));
+  }
+  values.emplace_back("training speed", fmt::format("{:.0f} tokens/s", result.tokens_per_second));
+  values.emplace_back("time", format_duration(run.state.seconds));
+  values.emplace_back("trainable parameters", fmt::format("{} of {}", format_short_count(trainable),
+                                                          format_short_count(run.base.spec.parameter_count())));
+  values.emplace_back("peak memory", format_bytes(peak_resident_bytes()));
+  return values;
+}
+
+std::string remark(const FinishedRun& run, const RunResult& result) {
+  if (!result.certificate.holds()) {
+    return fmt::format(
+        "The engine's log-probabilities differ from the session's by up to {:.2g}, more than the {:.0e} that {} "
+        "promises: "
+        "please report this as a bug.",
+        result.certificate.largest_difference, result.certificate.tolerance, run.base.dtype);
+  }
+  if (!result.samples.empty() && !run.data.samples_are_held_out) {
+    return "There are no validation rows: the samples are rows that the adapter was trained on.";
+  }
+  return "";
+}
+
+ReportData report_data(const FinishedRun& run, const RunResult& result, int64_t trainable) {
+  ReportData data;
+  data.title = run.base.name + " on " + fs::path(run.dataset).filename().string();
+  data.outcome = describe_outcome(run);
+  data.remark = remark(run, result);
+  data.headline = headline(run, result, trainable);
+  data.history = result.history;
+  data.kept_step = run.kept_step;
+  data.samples = result.samples;
+  data.data = run.data.counts;
+  data.performance = {{"optimizer steps", format_count(run.state.step)},
+                      {"tokens", format_count(run.state.tokens)},
+                      {"tokens with loss", format_count(run.state.labelled_tokens)},
+                      {"time with evaluation and checkpoints", format_duration(run.state.seconds)},
+                      {"resumed", fmt::format("{} times", result.history.resumes)},
+                      {"memory planned", format_bytes(run.data.planned_bytes)},
+                      {"memory at its peak", format_bytes(peak_resident_bytes())}};
+  data.environment = {
+      {"base model", run.base.name},
+      {"base digest", run.base.digest},
+      {"dtype", run.base.dtype},
+      {"data", run.dataset},
+      {"data SHA-256", run.data.dataset_sha256},
+      {"build", run.state.environment.build},
+      {"instruction set", run.state.environment.isa},
+      {"threads", std::to_string(run.state.environment.threads)},
+      {"certificate",
+       fmt::format("{} texts, largest difference {:.2g} nats, allowed {:.0e}", result.certificate.examples.size(),
+                   result.certificate.largest_difference, result.certificate.tolerance)}};
+  data.config_yaml = recipe::to_yaml(run.config);
+  return data;
+}
+
+double tokens_per_second(const History& history) {
+  double tokens = 0;
+  double seconds = 0;
+  for (const HistoryStep& step : history.steps) {
+    tokens += static_cast<double>(step.tokens);
+    seconds += step.seconds;
+  }
+  return seconds > 0 ? tokens / seconds : 0;
+}
+
+Status fill_adapter(const fs::path& path, Session& session, const FinishedRun& run, RunResult& result) {
+  GRAFT_CHECK_OK(session.save_adapter(path.string()));
+  GRAFT_TRY(const std::string digest, sha256_file(path / "adapter_model.safetensors"));
+  {
+    GRAFT_TRY(const auto engine, open_engine(session, run));
+    GRAFT_TRY(result.samples, make_samples(*engine, run));
+    const CertificateSubject subject{
+        run.base.name, run.base.digest, run.base.dtype, digest, run.state.environment.build, run.state.environment.isa};
+    GRAFT_TRY(result.certificate,
+              make_certificate(session, *engine, kAdapterId, certified_texts(*engine, run), subject));
+  }
+  GRAFT_CHECK_OK(write_file_atomic(path / "certificate.json", to_json(result.certificate).dump() + "\n"));
+  GRAFT_CHECK_OK(write_file_atomic(path / "config.yaml", recipe::to_yaml(run.config)));
+  return write_file_atomic(path / "report.html",
+                           render_report(report_data(run, result, session.trainable_parameters())));
+}
+
+}  // namespace
+
+Result<RunResult> finish_run(Session& session, JobDirectory& directory, const FinishedRun& run) {
+  RunResult result;
+  GRAFT_TRY(result.history, read_history(directory.path() / "events.jsonl"));
+  result.tokens_per_second = tokens_per_second(result.history);
+  GRAFT_CHECK_OK(
+      directory.write_adapter([&](const fs::path& path) { return fill_adapter(path, session, run, result); }));
+  return result;
+}
+
+}  // namespace graft::training

@@ -1,0 +1,150 @@
+#include "training/train_data.h"
+
+#include <fmt/format.h>
+
+#include <numeric>
+#include <utility>
+
+#include "base/digest.h"
+#include "base/files.h"
+#include "formats/dataset.h"
+#include "recipe/packing.h"
+#include "recipe/prepare.h"
+#include "recipe/row_encoder.h"
+#include "recipe/schedule.h"
+#include "training/verb.h"
+
+namespace graft::training {
+namespace {
+
+constexpr size_t kPrompts = 8;
+constexpr size_t kTexts = 8;
+
+MicroBatch micro_batch(std::span<const recipe::Example> examples, const recipe::MicroBatchIndices& indices) {
+  MicroBatch micro;
+  micro.batch = recipe::pack(examples, indices);
+  for (const int32_t index : indices) {
+    micro.rows.push_back(fmt::format("row {}", examples[static_cast<size_t>(index)].row));
+  }
+  return micro;
+}
+
+// The recipe's order over the train rows.
+class RecipeSource final : public BatchSource {
+ public:
+  RecipeSource(std::vector<recipe::Example> examples, const recipe::PackingSettings& settings, std::string digest)
+      : examples_(std::move(examples)), order_(recipe::lengths_of(examples_), settings, std::move(digest)) {}
+
+  Result<StepBatch> next() override {
+    const recipe::StepPlan plan = order_.next();
+    StepBatch step;
+    step.epoch = plan.epoch;
+    for (const recipe::MicroBatchIndices& indices : plan.micro_batches) {
+      step.micro_batches.push_back(micro_batch(examples_, indices));
+    }
+    return step;
+  }
+  [[nodiscard]] nlohmann::json cursor() const override { return order_.cursor(); }
+  Status seek(const nlohmann::json& cursor) override { return order_.seek(cursor); }
+  [[nodiscard]] const recipe::TrainingOrder& order() const { return order_; }
+
+ private:
+  std::vector<recipe::Example> examples_;
+  recipe::TrainingOrder order_;
+};
+
+std::vector<MicroBatch> pack_all(std::span<const recipe::Example> examples, int64_t max_tokens) {
+  std::vector<int32_t> all(examples.size());
+  std::iota(all.begin(), all.end(), 0);
+  std::vector<MicroBatch> batches;
+  for (const auto& indices : recipe::micro_batches(recipe::lengths_of(examples), all, max_tokens)) {
+    batches.push_back(micro_batch(examples, indices));
+  }
+  return batches;
+}
+
+NamedValues counts_of(const std::string& dataset, const recipe::PreparedData& prepared) {
+  int64_t tokens = 0;
+  int64_t supervised = 0;
+  for (const recipe::Example& example : prepared.train) {
+    tokens += static_cast<int64_t>(example.tokens.size());
+    supervised += recipe::supervised_tokens(example);
+  }
+  NamedValues counts = {{"file", dataset},
+                        {"rows", format_count(prepared.rows)},
+                        {"for training", format_count(static_cast<int64_t>(prepared.train.size()))},
+                        {"for validation", format_count(static_cast<int64_t>(prepared.validation.size()))}};
+  if (!prepared.test.empty()) {
+    counts.emplace_back("kept back for tests", format_count(static_cast<int64_t>(prepared.test.size())));
+  }
+  if (prepared.sampled_out > 0) counts.emplace_back("left out by sample_ratio", format_count(prepared.sampled_out));
+  counts.emplace_back("truncated", format_count(prepared.truncated));
+  if (prepared.dropped > 0) counts.emplace_back("left out as too long", format_count(prepared.dropped));
+  counts.emplace_back("longest row", format_count(prepared.longest) + " tokens");
+  counts.emplace_back("tokens in an epoch",
+                      fmt::format("{}, {} with loss", format_count(tokens), format_count(supervised)));
+  return counts;
+}
+
+std::vector<std::string> warnings_of(const recipe::PreparedData& prepared, int64_t limit) {
+  std::vector<std::string> warnings;
+  if (prepared.truncated > 0) {
+    warnings.push_back(fmt::format("{} of {} rows were longer than {} tokens and were truncated", prepared.truncated,
+                                   prepared.rows, limit));
+  }
+  if (prepared.dropped > 0) {
+    warnings.push_back(fmt::format("{} of {} rows were longer than {} tokens and were left out", prepared.dropped,
+                                   prepared.rows, limit));
+  }
+  return warnings;
+}
+
+void take_samples(const recipe::PreparedData& prepared, TrainData& data) {
+  data.samples_are_held_out = !prepared.validation.empty();
+  for (const recipe::PromptExample& prompt : prepared.prompts) {
+    data.prompts.push_back({prompt.prompt, prompt.reference, prompt.tokens});
+  }
+  const auto& rows = prepared.validation.empty() ? prepared.train : prepared.validation;
+  for (size_t i = 0; i < std::min(kTexts, rows.size()); ++i) data.texts.push_back(rows[i].tokens);
+}
+
+}  // namespace
+
+Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, const BaseModelInfo& base) {
+  recipe::ModelText text;
+  text.tokenizer = base.tokenizer.get();
+  if (base.chat_template != nullptr) text.chat = recipe::chat_renderer(base.chat_template, base.template_variables);
+  text.eos_token_ids = base.spec.eos_token_ids;
+  return recipe::RowEncoder::create(std::move(text), config.prompt.apply_chat_template);
+}
+
+Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const BaseModelInfo& base) {
+  const std::string& dataset = *config.dataset;
+  GRAFT_TRY(const recipe::RowEncoder encoder, row_encoder(config, base));
+  GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
+  GRAFT_TRY(recipe::PreparedData prepared,
+            recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, kPrompts}));
+
+  TrainData data;
+  GRAFT_TRY(data.dataset_sha256, sha256_file(dataset));
+  data.counts = counts_of(dataset, prepared);
+  data.warnings = warnings_of(prepared, recipe::longest_row(config, base.spec.max_position));
+  data.preview = "One row as the model sees it; what is between [[ and ]] carries loss:\n" +
+                 recipe::preview(prepared.train.front(), *base.tokenizer);
+  take_samples(prepared, data);
+
+  const recipe::PackingSettings packing = recipe::packing_settings(config);
+  data.validation = pack_all(prepared.validation, packing.micro_batch_tokens);
+  auto source = std::make_unique<RecipeSource>(std::move(prepared.train), packing, prepared.digest);
+  const recipe::RunSchedule schedule = recipe::run_schedule(
+      config.trainer, config.trainer.train_steps ? 0 : source->order().steps_in(config.trainer.epochs),
+      source->order().steps_in(1));
+  data.total_steps = schedule.total_steps;
+  data.evaluate_every = schedule.evaluate_every;
+  data.checkpoint_every = schedule.checkpoint_every;
+  data.learning_rate = [rate = schedule.learning_rate](int64_t step) { return rate.at(step); };
+  data.train = std::move(source);
+  return data;
+}
+
+}  // namespace graft::training
