@@ -149,7 +149,7 @@ asio::awaitable<bool> Connection::serve_one() {
     const size_t used = parser.put(asio::buffer(input_), error);
     input_.erase(0, used);
     const std::string path =
-        parser.is_header_done() ? std::string(parser.get().target()).substr(0, parser.get().target().find('?')) : "";
+        percent_decode(std::string_view(parser.get().target()).substr(0, parser.get().target().find('?')));
     if (error && error != http::error::need_more) {
       const auto [status, message] = refusal_for(error);
       co_await refuse(status, std::string(message), path);
@@ -299,7 +299,7 @@ asio::awaitable<Connection::Outcome> Connection::send_stream(const Asked& asked,
 
 asio::awaitable<void> Connection::refuse(int status, std::string message, std::string path) {
   Asked asked;
-  asked.path = percent_decode(path);
+  asked.path = std::move(path);
   Response response = core_->error(asked.path, status, message);
   const Outcome outcome = co_await send_whole(asked, std::move(response));
   if (outcome != Outcome::kBroken) co_await linger();

@@ -13,6 +13,7 @@ std::string lorax_message(const ApiError& error) {
     case Failure::kTemplate:
       return "Failed applying chat template to inputs: " + error.message;
     case Failure::kNotFound:
+    case Failure::kBadAdapter:
     case Failure::kGeneration:
       return "Request failed during generation: " + error.message;
     case Failure::kOverloaded:
@@ -42,6 +43,8 @@ OpenAiForm openai_form(Failure failure) {
       return {400, "invalid_request_error", "template_error"};
     case Failure::kNotFound:
       return {404, "invalid_request_error", "model_not_found"};
+    case Failure::kBadAdapter:
+      return {400, "invalid_request_error", "model_not_usable"};
     case Failure::kGeneration:
       return {500, "server_error", "generation_failed"};
     case Failure::kOverloaded:
@@ -82,6 +85,9 @@ ApiError from_generation(const Error& error) {
   switch (error.kind) {
     case ErrorKind::kNotFound:
       return {Failure::kNotFound, error.message, "model"};
+    case ErrorKind::kInvalid:
+    case ErrorKind::kUnsupported:  // the request itself has been checked by now
+      return {Failure::kBadAdapter, error.message, "model"};
     case ErrorKind::kOverloaded:
       return {Failure::kOverloaded, error.message, {}};
     case ErrorKind::kCancelled:
@@ -99,6 +105,7 @@ std::string_view lorax_error_type(Failure failure) {
     case Failure::kTemplate:
       return "template_error";
     case Failure::kNotFound:
+    case Failure::kBadAdapter:
     case Failure::kGeneration:
       return "generation";
     case Failure::kOverloaded:
@@ -121,6 +128,7 @@ int lorax_status(const ApiError& error) {
     case Failure::kTemplate:
       return 422;
     case Failure::kNotFound:
+    case Failure::kBadAdapter:
     case Failure::kGeneration:
       return 424;
     case Failure::kOverloaded:

@@ -16,6 +16,7 @@ enum class Failure {
   kValidation,  // a field is missing, of the wrong type or out of range
   kTemplate,    // the chat template is missing, or refused the messages
   kNotFound,    // no such model or adapter
+  kBadAdapter,  // it exists, but cannot be served: broken, or made for another model
   kGeneration,  // accepted, then failed
   kOverloaded,
   kIncomplete,  // cancelled before it was whole

@@ -44,8 +44,11 @@ ApiMetrics::ApiMetrics()
       total_blocks_(registry_.gauge("graft_kv_blocks", "Blocks of the KV cache.")),
       loaded_adapters_(registry_.gauge("graft_adapters_loaded", "Adapters in memory.")),
       steps_(registry_.counter("lorax_batch_inference_count", "Steps of the model.")),
+      good_steps_(registry_.counter("lorax_batch_inference_success", "Steps that succeeded.")),
+      failed_steps_(registry_.counter("lorax_batch_inference_failure", "Steps that failed.")),
       step_tokens_(registry_.counter("graft_step_tokens", "Tokens that went through the model.")),
       engine_tokens_(registry_.counter("graft_generated_tokens", "Tokens generated.")),
+      cached_tokens_(registry_.counter("graft_prefix_cached_tokens", "Prompt tokens found in the prefix cache.")),
       preemptions_(registry_.counter("graft_preemptions", "Sequences put back for want of memory.")),
       adapter_requests_(registry_.counter("graft_adapter_requests", "Requests answered, by adapter.")),
       adapter_prompt_tokens_(registry_.counter("graft_adapter_prompt_tokens", "Prompt tokens, by adapter.")),
@@ -83,6 +86,9 @@ void ApiMetrics::request_finished(const FinishedRequest& request) {
 
 void ApiMetrics::count_engine(const EngineStats& stats) {
   steps_.add(growth(stats.steps, last_.steps));
+  failed_steps_.add(growth(stats.failed_steps, last_.failed_steps));
+  good_steps_.add(growth(stats.steps - stats.failed_steps, last_.steps - last_.failed_steps));
+  cached_tokens_.add(growth(stats.prefix_cached_tokens, last_.prefix_cached_tokens));
   step_tokens_.add(growth(stats.step_tokens, last_.step_tokens));
   engine_tokens_.add(growth(stats.generated_tokens, last_.generated_tokens));
   preemptions_.add(growth(stats.preemptions, last_.preemptions));

@@ -41,7 +41,8 @@ class ApiMetrics {
   net::HistogramMetric duration_, validation_duration_, queue_duration_, inference_duration_, time_per_token_;
   net::HistogramMetric generated_tokens_, input_length_, max_new_tokens_, skipped_tokens_;
   net::GaugeMetric batch_size_, queue_length_, free_blocks_, total_blocks_, loaded_adapters_;
-  net::CounterMetric steps_, step_tokens_, engine_tokens_, preemptions_;
+  net::CounterMetric steps_, good_steps_, failed_steps_;
+  net::CounterMetric step_tokens_, engine_tokens_, cached_tokens_, preemptions_;
   net::CounterMetric adapter_requests_, adapter_prompt_tokens_, adapter_generated_tokens_;
   std::mutex scrape_mutex_;
   EngineStats last_;  // at the previous scrape

@@ -20,10 +20,10 @@ void ChoiceText::release(ChoicePiece& piece) {
 }
 
 ChoicePiece ChoiceText::push(const GeneratedToken& token) {
-  if (keep_tokens_ && !stopped()) waiting_.push_back({came_, token});
-  came_ += token.text.size();
   ChoicePiece piece;
   piece.characters_before = characters_;
+  if (keep_tokens_ && !stopped()) waiting_.push_back({came_, token});
+  came_ += token.text.size();
   piece.text = filter_.push(token.text);
   sent_ += piece.text.size();
   while (!waiting_.empty()) {
@@ -38,9 +38,7 @@ ChoicePiece ChoiceText::push(const GeneratedToken& token) {
 ChoicePiece ChoiceText::finish(const GenerationResult& result) {
   ChoicePiece piece;
   piece.characters_before = characters_;
-  // The whole text may have more than the tokens were certain of.
-  if (result.text.size() > came_) piece.text = filter_.push(std::string_view(result.text).substr(came_));
-  piece.text += filter_.finish();
+  piece.text = filter_.finish();
   sent_ += piece.text.size();
   if (result.reason == FinishReason::kEos && !waiting_.empty()) waiting_.pop_back();
   while (!waiting_.empty() && (!stopped() || waiting_.front().begin < sent_)) release(piece);

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "serving/api/stop_filter.h"
@@ -18,8 +19,8 @@ struct ChoicePiece {
   void append(ChoicePiece next);
 };
 
-// Turns a sequence's tokens into pieces as they come: cut at stop sequences, without the end-of-sequence token. Whole
-// answers go through it as well, so that a stream's pieces add up to the whole answer.
+// Turns a sequence's tokens into pieces as they come: OpenAI's output ends before the stop sequence and has no
+// end-of-sequence token. Whole answers go through here as well, so that a stream's pieces add up to the whole answer.
 class ChoiceText {
  public:
   ChoiceText(std::vector<std::string> stops, bool keep_tokens) : filter_(std::move(stops)), keep_tokens_(keep_tokens) {}

@@ -125,7 +125,7 @@ class TokenStream {
     if (call_->parameters().details) details = native_stream_details(result, seed);
     call_->count_success(results);
     send(last, call_->prefix() + result.text, std::move(details));
-    call_->writer.end();
+    if (!cut_) call_->writer.end();
   }
 
   void on_error(const ApiError& error) {
@@ -133,7 +133,7 @@ class TokenStream {
     if (cut_) return;  // too slow: the connection is dropped, not ended
     flush();
     write(lorax_body(error));
-    call_->writer.end();
+    if (!cut_) call_->writer.end();
   }
 
  private:

@@ -155,7 +155,7 @@ class ChunkStream {
     call_->context->metrics.request_failed(lorax_error_type(error.failure));
     if (cut_ || call_->writer.send(openai_response(error))) return;
     write(openai_body(error));
-    call_->writer.end();
+    if (!cut_) call_->writer.end();
   }
 
  private:

@@ -42,7 +42,7 @@ void add_finish_headers(net::Headers& headers, const Timeline& times, const std:
   Nanoseconds first_token{};
   int64_t longest = 1;
   for (const auto& result : results) {
-    first_token = std::max(first_token, result.time_to_first_token);
+    first_token = std::max(first_token, result.time_to_first_token - result.queued);
     longest = std::max(longest, static_cast<int64_t>(result.tokens.size()));
   }
   headers.add("x-compute-time", milliseconds(sums.total));
