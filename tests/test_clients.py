@@ -54,7 +54,7 @@ def fake_server():
         assert process.wait(timeout=30) == 0
 
 
-@pytest.fixture(scope="module", params=["fake"])
+@pytest.fixture(scope="module", params=["fake", "smollm2"])
 def endpoint(request):
     if request.param == "fake":
         server = fake_server()
