@@ -81,16 +81,28 @@ Candidates filter(std::span<const float> logits, const Peak& peak, const Samplin
   return candidates;
 }
 
-// Inverse of the cumulative distribution over ascending ids.
+// Inverse of the cumulative distribution over ascending ids, by blocks and then within one.
 int32_t draw(const Candidates& candidates, uint64_t seed, int64_t position) {
+  constexpr size_t kBlock = 256;
+  const std::span<const float> weights = candidates.weights;
+  std::vector<double> sums;
+  double total = 0;
+  for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
+    sums.push_back(sum_double(weights.subspan(begin, std::min(kBlock, weights.size() - begin))));
+    total += sums.back();
+  }
   PhiloxStream random(seed, kSamplingStream, static_cast<uint64_t>(position));
-  const double target = random.next_double() * sum_double(candidates.weights);
+  const double target = random.next_double() * total;
   double cumulative = 0;
-  size_t last = 0;  // with weight; rounding can leave the whole sum under the target
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (candidates.weights[i] <= 0) continue;
+  size_t block = 0;
+  while (block + 1 < sums.size() && cumulative + sums[block] <= target) cumulative += sums[block++];
+  // target < total, so the block found has weight. Rounding can leave its sum under the target: then its last token
+  // that has any weight is taken.
+  size_t last = block * kBlock;
+  for (size_t i = block * kBlock; i < std::min((block + 1) * kBlock, weights.size()); ++i) {
+    if (weights[i] <= 0) continue;
     last = i;
-    cumulative += static_cast<double>(candidates.weights[i]);
+    cumulative += static_cast<double>(weights[i]);
     if (cumulative > target) break;
   }
   return candidates.ids[last];

@@ -117,12 +117,19 @@ GRAFT_INLINE void exp_weights_body(const float* x, size_t n, float* out) {
   for (size_t i = 0; i < n; ++i) out[i] = exp_minus(x[i]);
 }
 
+GRAFT_INLINE bool any_below_body(const float* x, size_t n, float limit) {
+  uint32_t found = 0;
+  for (size_t i = 0; i < n; ++i) found |= static_cast<uint32_t>(x[i] < limit);
+  return found != 0;
+}
+
 struct Kernels {
   Peak (*find_peak)(const float*, size_t);
   double (*sum_exp)(const float*, size_t, float);
   void (*scale_distances)(const float*, size_t, float, float, float*);
   void (*exp_weights)(const float*, size_t, float*);
   double (*sum_double)(const float*, size_t);
+  bool (*any_below)(const float*, size_t, float);
 };
 
 // clang-format off
@@ -134,8 +141,9 @@ struct Kernels {
   }                                                                                                                 \
   attribute void exp_weights_##suffix(const float* x, size_t n, float* out) { exp_weights_body(x, n, out); }        \
   attribute double sum_double_##suffix(const float* x, size_t n) { return sum_double_body(x, n); }                  \
+  attribute bool any_below_##suffix(const float* x, size_t n, float limit) { return any_below_body(x, n, limit); }  \
   constexpr Kernels kKernels_##suffix = {find_peak_##suffix, sum_exp_##suffix, scale_distances_##suffix,            \
-                                         exp_weights_##suffix, sum_double_##suffix};
+                                         exp_weights_##suffix, sum_double_##suffix, any_below_##suffix};
 // clang-format on
 
 GRAFT_KERNELS(baseline, )
@@ -173,6 +181,10 @@ void scale_distances(std::span<const float> logits, float peak, float temperatur
 
 void exp_weights(std::span<const float> distances, std::span<float> weights) {
   kernels().exp_weights(distances.data(), distances.size(), weights.data());
+}
+
+bool any_below(std::span<const float> values, float limit) {
+  return kernels().any_below(values.data(), values.size(), limit);
 }
 
 double sum_double(std::span<const float> values) { return kernels().sum_double(values.data(), values.size()); }

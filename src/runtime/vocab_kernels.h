@@ -24,6 +24,8 @@ void scale_distances(std::span<const float> logits, float peak, float temperatur
 // weights[i] = exp(-distances[i]), in [0, 1].
 void exp_weights(std::span<const float> distances, std::span<float> weights);
 
+bool any_below(std::span<const float> values, float limit);
+
 double sum_double(std::span<const float> values);
 
 }  // namespace graft::runtime
