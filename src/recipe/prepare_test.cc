@@ -6,6 +6,7 @@
 #include <fstream>
 #include <set>
 
+#include "base/philox.h"
 #include "base/test_directory.h"
 #include "recipe/test_model.h"
 
@@ -109,6 +110,34 @@ TEST_F(Preparing, BadRowsOfOwnShapesAreErrors) {
   EXPECT_THAT(error_of("d.jsonl", R"({"messages": [{"role": "assistant", "content": ""}]})"),
               HasSubstr("the assistant's content is empty"));
   EXPECT_THAT(error_of("d.csv", "messages\nxyz\n"), HasSubstr("row 1: column 'messages'"));
+}
+
+TEST_F(Preparing, OddChatsAreEncodedOrRefusedByRowButNeverMore) {
+  const std::vector<std::string> values = {"null", "1",       "\"x\"", "\"\"",          "[]",
+                                           "{}",   "[\"x\"]", "true",  "\"assistant\"", "\"user\""};
+  PhiloxStream random(5, 5);
+  int encoded = 0;
+  for (int round = 0; round < 400; ++round) {
+    std::string messages;
+    for (uint64_t i = random.below(4); i > 0; --i) {
+      std::string message;
+      for (const char* key : {"role", "content", "tool_calls"}) {
+        if (random.below(4) == 0) continue;
+        const bool likely = random.below(2) == 0 && key != std::string("tool_calls");
+        const std::string value =
+            likely ? (key == std::string("role") ? "\"assistant\"" : "\"x\"") : values[random.below(values.size())];
+        message += (message.empty() ? "\"" : ", \"") + std::string(key) + "\": " + value;
+      }
+      messages += (messages.empty() ? "{" : ", {") + message + "}";
+    }
+    const auto data = prepare_file("d.jsonl", "{\"messages\": [" + messages + "]}");
+    if (data.ok()) {
+      ++encoded;
+    } else {
+      EXPECT_THAT(data.error().message, testing::StartsWith("d.jsonl: row 1: ")) << messages;
+    }
+  }
+  EXPECT_GT(encoded, 10);
 }
 
 TEST_F(Preparing, WrongTemplatesAreErrors) {

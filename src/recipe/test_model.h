@@ -77,7 +77,8 @@ inline Result<text::RenderedChat> render_chatml(const nlohmann::ordered_json& me
   for (const auto& message : messages) {
     chat.text += "<|im_start|>" + message["role"].get<std::string>() + "\n";
     const size_t begin = chat.text.size();
-    chat.text += message["content"].get<std::string>();
+    const auto content = message.find("content");
+    if (content != message.end() && content->is_string()) chat.text += content->get<std::string>();
     chat.content.push_back({begin, chat.text.size()});
     chat.text += "<|im_end|>\n";
   }
