@@ -287,7 +287,9 @@ void add_trainer_options(std::vector<Option>& table) {
                       "See batch_size.",
                       {.folded = true, .may_be_auto = true, .bounds = NumberBounds{.min = 1, .max = 1e6}}));
   table.push_back(row("trainer.max_micro_batch_tokens", GRAFT_FIELD(trainer.max_micro_batch_tokens),
-                      "Tokens of one forward and backward pass. Bounds memory; changes results only by rounding.",
+                      "Tokens of one forward and backward pass; a longer row is a pass of its own. Bounds memory; "
+                      "changes results only by "
+                      "rounding.",
                       {.from_graft = true, .bounds = kTokens}));
   table.push_back(row("trainer.early_stop", GRAFT_FIELD(trainer.early_stop),
                       "Stop after so many evaluations without a lower validation loss; -1: never.",

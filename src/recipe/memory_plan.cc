@@ -99,7 +99,7 @@ MemoryPlan plan_memory(const MemoryInputs& inputs) {
 }
 
 int64_t largest_micro_batch(const TrainerConfig& trainer, int64_t longest_row) {
-  const int64_t limit = trainer.max_micro_batch_tokens;
+  const int64_t limit = std::max(trainer.max_micro_batch_tokens, longest_row);
   if (trainer.max_batch_tokens) return std::min(limit, std::max(*trainer.max_batch_tokens, longest_row));
   const int64_t rows = std::min(trainer.effective_batch_size.value_or(1), limit);
   return std::min(limit, rows * longest_row);

@@ -17,7 +17,7 @@ struct PackingSettings {
   // set exactly that many examples (the last step of an epoch: what is left).
   int64_t step_tokens = 0;
   int64_t step_rows = 0;
-  int64_t micro_batch_tokens = 0;  // at least the longest example
+  int64_t micro_batch_tokens = 0;  // a longer example is a micro-batch of its own
   uint64_t seed = 0;
 };
 
@@ -25,7 +25,7 @@ PackingSettings packing_settings(const TrainingConfig& config);
 
 using MicroBatchIndices = std::vector<int32_t>;  // examples that share a forward and backward pass
 
-// Micro-batches of at most max_tokens, by best fit, the longest examples first. Inside one, and among them, the given
+// Micro-batches of at most max_tokens (a longer example alone), by best fit, the longest examples first. Inside one, and among them, the given
 // order is kept as far as that allows.
 std::vector<MicroBatchIndices> micro_batches(std::span<const int32_t> lengths, std::span<const int32_t> indices,
                                              int64_t max_tokens);
@@ -45,7 +45,7 @@ struct StepPlan {
 // the same data goes on exactly where this one is.
 class TrainingOrder {
  public:
-  // `digest` names the data; a cursor of other data is refused. At least one example; none longer than a micro-batch.
+  // `digest` names the data; a cursor of other data is refused. At least one example.
   TrainingOrder(std::vector<int32_t> lengths, PackingSettings settings, std::string digest);
 
   StepPlan next();  // endless

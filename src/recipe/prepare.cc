@@ -112,13 +112,6 @@ class Preparation {
     if (supervised_tokens(example) == 0) {
       return invalid(fmt::format("row {}: no token carries loss after shortening to {} tokens", example.row, limit_));
     }
-    const int64_t micro = config_.trainer.max_micro_batch_tokens;
-    if (static_cast<int64_t>(example.tokens.size()) > micro) {
-      return invalid(
-          fmt::format("row {}: {} tokens do not fit into a micro-batch of {}; raise "
-                      "trainer.max_micro_batch_tokens, or lower preprocessing.global_max_sequence_length",
-                      example.row, example.tokens.size(), micro));
-    }
     return true;
   }
 

@@ -39,7 +39,7 @@ struct PrepareOptions {
 int64_t longest_row(const TrainingConfig& config, int64_t context);
 
 // Reads all rows, one at a time. Errors name the file by `name`, the row and the remedy: missing columns, empty rows,
-// nothing to learn, rows too long where they are refused or do not fit into a micro-batch, no rows at all.
+// nothing to learn, rows too long where they are refused, no rows at all.
 Result<PreparedData> prepare(const TrainingConfig& config, const RowEncoder& encoder, formats::DatasetReader& reader,
                              const std::string& name, const PrepareOptions& options);
 

@@ -82,7 +82,7 @@ struct TrainerConfig {
   std::optional<int64_t> effective_batch_size;         // rows
   std::optional<int64_t> batch_size;                   // folded into effective_batch_size by resolution
   std::optional<int64_t> gradient_accumulation_steps;  // folded into effective_batch_size by resolution
-  int64_t max_micro_batch_tokens = 4096;               // tokens of one forward and backward pass
+  int64_t max_micro_batch_tokens = 1024;               // of one forward and backward pass; a longer row goes alone
   int64_t early_stop = 5;                              // evaluations without improvement; -1: never
   std::optional<int64_t> evaluate_every;               // steps; null: whenever a checkpoint is written
   int64_t steps_per_checkpoint = 0;                    // 0: see checkpoints_per_epoch
