@@ -105,6 +105,8 @@ ConfigNode ConfigNode::boolean(bool value) {
   return node;
 }
 
+ConfigNode ConfigNode::list() { return list(std::vector<ConfigNode>()); }
+
 ConfigNode ConfigNode::list(std::vector<ConfigNode> values) {
   ConfigNode node;
   node.kind = Kind::kList;

@@ -28,7 +28,8 @@ struct ConfigNode {
   static ConfigNode integer(int64_t value);
   static ConfigNode number(double value);  // finite
   static ConfigNode boolean(bool value);
-  static ConfigNode list(std::vector<ConfigNode> values = {});
+  static ConfigNode list();
+  static ConfigNode list(std::vector<ConfigNode> values);
   static ConfigNode map();
 
   [[nodiscard]] const ConfigNode* find(std::string_view key) const;  // nullptr where there is none, or not a map

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -79,8 +80,8 @@ Result<StringMap> parse_metadata(const json& value) {
 
 // Sorted by offset, the tensors must tile the data exactly.
 Status check_tiling(std::vector<Placed>& tensors, uint64_t data_bytes) {
-  std::stable_sort(tensors.begin(), tensors.end(), [](const Placed& a, const Placed& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  std::sort(tensors.begin(), tensors.end(), [](const Placed& a, const Placed& b) {
+    return std::tie(a.begin, a.end, a.view.name) < std::tie(b.begin, b.end, b.view.name);
   });
   int64_t covered = 0;
   for (const Placed& tensor : tensors) {
