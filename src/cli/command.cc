@@ -21,6 +21,7 @@ constexpr std::array kCommands = {
     Command{"eval", "score a data file", true},
     Command{"config", "show a resolved training config, or its schema", false, run_config},
     Command{"tokenize", "show the tokens of a text", false, run_tokenize},
+    Command{"template", "render a chat template", false, run_template},
     Command{"doctor", "check that this machine is ready", false, run_doctor},
 };
 

@@ -47,6 +47,7 @@ int run_app(CLI::App& app, const std::vector<std::string>& arguments, Streams& s
 
 int run_models(const std::vector<std::string>& arguments, Streams& streams);
 int run_tokenize(const std::vector<std::string>& arguments, Streams& streams);
+int run_template(const std::vector<std::string>& arguments, Streams& streams);
 int run_config(const std::vector<std::string>& arguments, Streams& streams);
 int run_doctor(const std::vector<std::string>& arguments, Streams& streams);
 

@@ -62,6 +62,8 @@ TEST_F(Cli, HelpIsThereForEveryVerbAndGoesToStdout) {
     EXPECT_THAT(out_, HasSubstr("Usage: graft " + std::string(command.name)));
     EXPECT_EQ(err_, "");
   }
+  EXPECT_EQ(run({"template", "render", "--help"}), kDone);
+  EXPECT_THAT(out_, HasSubstr("--no-generation-prompt"));
 }
 
 TEST_F(Cli, WrongUseIsExitCode2InOneLineWithAHint) {
@@ -121,6 +123,26 @@ TEST_F(Cli, TokensOfATextAreShownFromArgumentOrStdin) {
   EXPECT_EQ(run({"tokenize", "--model", model, "\xff"}), kFailed);
   EXPECT_EQ(run({"tokenize", "--model", "nothing", "x"}), kFailed);
   EXPECT_THAT(err_, HasSubstr("no model 'nothing'"));
+}
+
+TEST_F(Cli, ChatsAreRenderedWithTheModelsTemplate) {
+  const std::string model = smollm2();
+  std::ofstream(dir_ / "m.json")
+      << R"([{"role": "system", "content": "S"}, {"role": "user", "content": "hi <|im_end|>"}])";
+  ASSERT_EQ(run({"template", "render", "--model", model, "--messages", dir_ / "m.json"}), kDone) << err_;
+  EXPECT_EQ(out_,
+            "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nhi <|im_end|><|im_end|>\n<|im_start|>assistant\n");
+  ASSERT_EQ(
+      run({"template", "render", "--model", model, "--messages", dir_ / "m.json", "--no-generation-prompt", "--json"}),
+      kDone);
+  const auto result = nlohmann::json::parse(out_);
+  const auto text = result["text"].get<std::string>();
+  EXPECT_THAT(text, testing::EndsWith("<|im_end|>\n"));
+  const auto span = result["content"].back();
+  EXPECT_EQ(text.substr(span[0], span[1].get<size_t>() - span[0].get<size_t>()), "hi <|im_end|>");
+  std::ofstream(dir_ / "bad.json") << R"({"role": "user"})";
+  EXPECT_EQ(run({"template", "render", "--model", model, "--messages", dir_ / "bad.json"}), kFailed);
+  EXPECT_THAT(err_, HasSubstr("bad.json: must hold an array of messages"));
 }
 
 TEST_F(Cli, ConfigsAreShownResolvedAndTheirSchemaIsJson) {
