@@ -3,7 +3,6 @@
 # A room is a static library graft_NAME of every .cc in its folder. Files named *_test.cc beside them become one
 # GoogleTest program, NAME_test. A room sees only the rooms it lists: that is how the table in docs/architecture.md
 # is enforced. Tests whose name has "Slow" in it get the label slow, all others fast.
-include(GoogleTest)
 function(graft_room name)
   cmake_parse_arguments(arg "" "" "DEPENDS;LIBS;TEST_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
@@ -27,9 +26,17 @@ function(graft_room name)
     target_link_libraries(${name}_test PRIVATE ${target} ${arg_TEST_LIBS} graft_warnings GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE
       GRAFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}" GRAFT_PYTHON="${GRAFT_VENV}/bin/python3")
-    gtest_discover_tests(${name}_test TEST_FILTER "-*Slow*" DISCOVERY_MODE PRE_TEST
-      PROPERTIES LABELS "fast" TIMEOUT 300)
-    gtest_discover_tests(${name}_test TEST_FILTER "*Slow*" DISCOVERY_MODE PRE_TEST TEST_LIST ${name}_slow_tests
-      PROPERTIES LABELS "slow" TIMEOUT 900)
+    # A program is one test: starting it for every case would set up its oracles anew each time.
+    add_test(NAME ${name}_test COMMAND ${name}_test --gtest_filter=-*Slow*)
+    set_tests_properties(${name}_test PROPERTIES LABELS fast TIMEOUT 600)
+    set(slow "")
+    foreach(test IN LISTS tests)
+      file(STRINGS "${test}" found REGEX "TEST[_FP]*\\(.*Slow" LIMIT_COUNT 1)
+      list(APPEND slow ${found})
+    endforeach()
+    if(slow)
+      add_test(NAME ${name}_slow_test COMMAND ${name}_test --gtest_filter=*Slow*)
+      set_tests_properties(${name}_slow_test PROPERTIES LABELS slow TIMEOUT 1200)
+    endif()
   endif()
 endfunction()
