@@ -48,7 +48,7 @@ Request to_request(Parser& parser) {
   auto message = parser.release();
   Request request;
   request.method = std::string(message.method_string());
-  request.target = std::string(message.target());
+  request.target = origin_form(message.target());
   const size_t question = request.target.find('?');
   request.path = percent_decode(std::string_view(request.target).substr(0, question));
   if (question != std::string::npos) request.query = request.target.substr(question + 1);

@@ -47,6 +47,15 @@ Response Response::text(int status, std::string body) {
   return {status, {{"Content-Type", "text/plain; charset=utf-8"}}, std::move(body)};
 }
 
+std::string origin_form(std::string_view target) {
+  const size_t scheme = target.find("://");
+  if (!target.starts_with('/') && scheme != std::string_view::npos) {
+    target.remove_prefix(scheme + 3);
+    target.remove_prefix(std::min(target.find_first_of("/?"), target.size()));
+  }
+  return target.starts_with('/') ? std::string(target) : "/" + std::string(target);
+}
+
 std::string_view reason_phrase(int status) {
   struct Row {
     int status;

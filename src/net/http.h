@@ -28,7 +28,7 @@ class Headers {
 
 struct Request {
   std::string method;  // as sent: "GET"
-  std::string target;  // as sent: "/a%20b?c=d"
+  std::string target;  // as sent: "/a%20b?c=d"; of the form for proxies, "http://host/a", without the host
   std::string path;    // before the '?', percent-decoded
   std::string query;   // after the '?', as sent
   bool http_1_0 = false;
@@ -45,6 +45,9 @@ struct Response {
   static Response json(int status, std::string body);
   static Response text(int status, std::string body);
 };
+
+// The target of a request line as a path: "http://host/a?b" -> "/a?b", "*" -> "/*" (which no route has).
+std::string origin_form(std::string_view target);
 
 std::string_view reason_phrase(int status);
 bool equal_ignoring_case(std::string_view a, std::string_view b);

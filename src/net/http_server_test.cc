@@ -135,6 +135,15 @@ TEST(HttpServer, SaysContinueToThoseWhoAsk) {
   EXPECT_THAT(client.read_until("ok", 5s), StartsWith("HTTP/1.1 200 OK"));
 }
 
+TEST(HttpServer, TakesTargetsMadeForProxies) {
+  const auto server = serve(echo_router());
+  RawClient client(server->port());
+  ASSERT_TRUE(client.send("GET http://elsewhere/hello HTTP/1.1\r\n\r\n"));
+  EXPECT_NE(client.read_until("\r\n\r\nhello"), "");
+  ASSERT_TRUE(client.send("OPTIONS * HTTP/1.1\r\nConnection: close\r\n\r\n"));
+  EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 404 "));
+}
+
 TEST(HttpServer, HeadHasNoBodyButItsLength) {
   const auto server = serve(echo_router());
   RawClient client(server->port());

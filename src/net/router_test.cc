@@ -84,6 +84,15 @@ TEST(Http, PercentDecodingLeavesBadEscapes) {
   EXPECT_EQ(percent_decode("a%00b"), std::string("a\0b", 3));
 }
 
+TEST(Http, TargetsMadeForProxiesLoseTheirHost) {
+  EXPECT_EQ(origin_form("/a?b=http://c/"), "/a?b=http://c/");
+  EXPECT_EQ(origin_form("http://host:80/a/b?c"), "/a/b?c");
+  EXPECT_EQ(origin_form("http://host"), "/");
+  EXPECT_EQ(origin_form("http://host?q"), "/?q");
+  EXPECT_EQ(origin_form("*"), "/*");
+  EXPECT_EQ(origin_form(""), "/");
+}
+
 TEST(Http, HeaderSafeEscapesWhatIsNotVisibleAscii) {
   EXPECT_EQ(header_safe("plain/id-1 x"), "plain/id-1 x");
   EXPECT_EQ(header_safe("\xC3\xA9\r\nX: y"), "%C3%A9%0D%0AX: y");
