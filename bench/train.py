@@ -14,7 +14,7 @@ import yaml
 
 from bench import machine, programs
 from bench.rows import Row
-from scripts.demo import emails
+from scripts.demo import emails, events
 
 PEER = "torch + PEFT, bfloat16 autocast, length-bucketed, not compiled"
 CONFIG = programs.ROOT / "examples" / "spam.yaml"
@@ -27,11 +27,7 @@ def graft_once(data: pathlib.Path):
     shutil.rmtree(job, ignore_errors=True)
     _, memory = programs.run([programs.GRAFT, "train", CONFIG, "--dataset", data, "--output", job,
                               "--set", f"trainer.train_steps={STEPS}"], programs.WORK / "graft-train.log")
-    with open(job / "events.jsonl", encoding="utf-8") as lines:
-        steps = [event for event in map(json.loads, lines) if event["event"] == "step"]
-    # Both counts of a step's event run from the start.
-    first, last = steps[WARM_UP_STEPS - 1], steps[-1]
-    return (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"]), memory
+    return events.tokens_per_second(job, WARM_UP_STEPS), memory
 
 
 def peer_once(data: pathlib.Path):

@@ -11,6 +11,7 @@ import torch
 
 from bench import load, rows
 from bench.peers import bf16_gguf, torch_lora
+from scripts.demo import events
 from tests.support import smollm2
 
 
@@ -32,6 +33,19 @@ def test_rows_are_written_with_what_a_reader_needs(tmp_path):
     assert {"measure", "graft", "peer", "peer_name", "ratio", "required", "met", "cpu", "threads"} <= written.keys()
     assert (written["graft"], written["graft_min"], written["graft_max"]) == (2, 1, 3)
     assert (written["ratio"], written["met"]) == (1.0, False)
+
+
+def test_training_speed_counts_each_steps_own_tokens_and_time(tmp_path):
+    lines = [{"event": "state", "state": "running"},
+             {"event": "step", "tokens": 100, "seconds": 10.0, "total_tokens": 100, "total_seconds": 10.0},
+             {"event": "step", "tokens": 300, "seconds": 1.0, "total_tokens": 400, "total_seconds": 11.0},
+             {"event": "checkpoint", "step": 2},
+             {"event": "step", "tokens": 100, "seconds": 1.0, "total_tokens": 500, "total_seconds": 15.0}]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert events.tokens_per_second(tmp_path) == pytest.approx(500 / 12)
+    assert events.tokens_per_second(tmp_path, warm_up=1) == pytest.approx(200)
+    with pytest.raises(SystemExit, match="no more than 3 training steps"):
+        events.tokens_per_second(tmp_path, warm_up=3)
 
 
 def test_the_peers_buckets_hold_every_row_once_and_stay_within_the_step():

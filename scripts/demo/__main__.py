@@ -19,7 +19,7 @@ import urllib.request
 
 import yaml
 
-from scripts.demo import emails
+from scripts.demo import emails, events
 from tests.support import smollm2
 
 ROOT = emails.ROOT
@@ -67,13 +67,6 @@ def import_model() -> None:
 
 def accuracy(test: pathlib.Path, *adapter) -> float:
     return graft_json("eval", CONFIG, "--dataset", test, *adapter)["accuracy"]
-
-
-def training_speed(job: pathlib.Path) -> float:
-    """Tokens a second over all steps. Both counts of a step's event run from the start."""
-    with open(job / "events.jsonl", encoding="utf-8") as lines:
-        last = [event for event in map(json.loads, lines) if event["event"] == "step"][-1]
-    return last["tokens"] / last["seconds"]
 
 
 def free_port() -> int:
@@ -143,7 +136,7 @@ def main() -> None:
     train_start = time.monotonic()
     graft("train", CONFIG, "--dataset", train, "--output", job)
     train_seconds = time.monotonic() - train_start
-    speed = training_speed(job)
+    speed = events.tokens_per_second(job)
     shutil.copytree(job / "adapter", adapter)
 
     say("Accuracy with the adapter on the same rows")
