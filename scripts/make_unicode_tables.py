@@ -71,6 +71,16 @@ def category_members(category):
     return {c for c in CODE_POINTS if unicodedata.category(chr(c)).startswith(category)}
 
 
+def is_cased(c):
+    """Python lowers a letter behind one that has a case."""
+    return (c + "a").title()[-1] == "a"
+
+
+def is_case_ignorable(c):
+    """A capital sigma ends a word, seen through ignorable characters, only behind a letter that has a case."""
+    return ("α" + c + "Σ").lower()[-1] == "ς" != (" " + c + "Σ").lower()[-1]
+
+
 def casing():
     print("// Written by scripts/make_unicode_tables.py; do not edit.")
     print('#include "text/unicode/special_casing.h"\n')
@@ -82,7 +92,12 @@ def casing():
             points = ", ".join(f"0x{ord(x):X}" for x in convert(chr(c)))
             print(f"    {{0x{c:X}, {{{points}}}}},")
         print("};\n")
+    print(table("kCased", "letters that have a case", {c for c in CODE_POINTS if is_cased(chr(c))}))
+    print(table("kCaseIgnorable", "what may stand inside a word without ending it",
+                {c for c in CODE_POINTS if is_case_ignorable(chr(c))}))
     print("}  // namespace\n")
+    print("std::span<const CodePointRange> cased_ranges() { return kCased; }")
+    print("std::span<const CodePointRange> case_ignorable_ranges() { return kCaseIgnorable; }")
     print("std::span<const SpecialCasing> special_upper() { return kUpper; }")
     print("std::span<const SpecialCasing> special_title() { return kTitle; }")
     print("\n}  // namespace graft::text\n// clang-format on")

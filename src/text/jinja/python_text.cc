@@ -20,25 +20,16 @@ utf8proc_int32_t signed_point(char32_t c) { return static_cast<utf8proc_int32_t>
 
 utf8proc_category_t category(char32_t c) { return utf8proc_category(signed_point(c)); }
 
-bool is_cased(char32_t c) {
-  const auto kind = category(c);
-  if (kind == UTF8PROC_CATEGORY_LU || kind == UTF8PROC_CATEGORY_LL || kind == UTF8PROC_CATEGORY_LT) return true;
-  return utf8proc_toupper(signed_point(c)) != signed_point(c) || utf8proc_tolower(signed_point(c)) != signed_point(c);
+bool is_in(std::span<const CodePointRange> ranges, char32_t c) {
+  const auto next = std::upper_bound(ranges.begin(), ranges.end(), c,
+                                     [](char32_t value, const CodePointRange& range) { return value < range.low; });
+  return next != ranges.begin() && c <= (next - 1)->high;
 }
 
+bool is_cased(char32_t c) { return is_in(cased_ranges(), c); }
+
 // Characters that do not end a word when its last letter is looked for.
-bool is_case_ignorable(char32_t c) {
-  switch (category(c)) {
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_SK:
-      return true;
-    default:
-      return c == '\'' || c == '.' || c == ':' || c == 0xB7 || c == 0x2019 || c == 0x2018 || c == 0x2024 || c == 0x2027;
-  }
-}
+bool is_case_ignorable(char32_t c) { return is_in(case_ignorable_ranges(), c); }
 
 void append_special(std::span<const SpecialCasing> table, char32_t c, char32_t simple, std::string& out) {
   const auto found = std::lower_bound(

@@ -54,6 +54,7 @@ Result<AddedToken> read_token(const nlohmann::json& value, const std::string& pa
   if (token.content.size() > kLongestAddedToken) {
     return invalid(path + ".content: longer than " + std::to_string(kLongestAddedToken) + " bytes");
   }
+  token.is_space = !token.special && skip_space_right(token.content, 0) == token.content.size();
   return token;
 }
 
@@ -132,8 +133,9 @@ const AddedToken* AddedTokens::longest_at(std::string_view text, size_t begin, c
                                           const IsProtected& is_protected, size_t* end) const {
   const AddedToken* best = nullptr;
   trie.match(text, begin, [&](size_t length, int32_t index) {
-    if (is_protected && is_protected(begin, begin + length)) return;
-    best = &tokens_[static_cast<size_t>(index)];
+    const AddedToken& token = tokens_[static_cast<size_t>(index)];
+    if (is_protected && !token.is_space && is_protected(begin, begin + length)) return;
+    best = &token;
     *end = begin + length;
   });
   return best;

@@ -24,6 +24,7 @@ struct AddedToken {
   bool rstrip = false;       // and on its right
   bool normalized = false;   // looked for in the normalised text
   bool special = false;      // left out by decode(skip_special_tokens)
+  bool is_space = false;     // nothing but white space, and not special: ordinary text that got an id of its own
 };
 
 // A stretch of text: an added token, or text for the model.
@@ -67,7 +68,8 @@ class AddedTokens {
  public:
   static Result<AddedTokens> from_json(const nlohmann::json* tokens, const Model& model, const Normalizer* normalizer);
 
-  // True where [begin, end) of the searched text must not become a token.
+  // True where [begin, end) of the searched text must not become a token. Not asked for tokens that are only space:
+  // they say nothing that a user could not say, and models know indented or spaced text by them.
   using IsProtected = std::function<bool(size_t begin, size_t end)>;
   [[nodiscard]] std::vector<TextSegment> split_raw(std::string_view text, const IsProtected& is_protected) const {
     return split(text, raw_, is_protected);

@@ -2,6 +2,8 @@
 
 #include <span>
 
+#include "text/unicode/tables.h"
+
 namespace graft::text {
 
 // A letter that becomes two or three characters; unused ones are 0.
@@ -13,5 +15,10 @@ struct SpecialCasing {
 // Sorted by letter.
 std::span<const SpecialCasing> special_upper();
 std::span<const SpecialCasing> special_title();
+
+
+// Unicode's properties Cased and Case_Ignorable. Sorted, disjoint.
+std::span<const CodePointRange> cased_ranges();
+std::span<const CodePointRange> case_ignorable_ranges();
 
 }  // namespace graft::text
