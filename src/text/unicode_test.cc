@@ -29,7 +29,8 @@ TEST(CharClasses, HoldWhatThePackageTokenizersPutsInThem) {
     EXPECT_FALSE(members.empty());
     for (char32_t c = 0; c <= 0x10FFFF; ++c) {
       if (c >= 0xD800 && c < 0xE000) continue;
-      ASSERT_EQ(CharClasses::get().is(c, bit), members.contains(c)) << name << " " << std::hex << static_cast<uint32_t>(c);
+      ASSERT_EQ(CharClasses::get().is(c, bit), members.contains(c))
+          << name << " " << std::hex << static_cast<uint32_t>(c);
     }
   }
 }

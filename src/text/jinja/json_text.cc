@@ -51,7 +51,7 @@ class Writer {
     evaluator_.budget.step();
     if (out_.size() > kLargestString) evaluator_.budget.made(out_.size());
     if (const MarkedText* text = value.as_text()) return string(*text);
-    if (const List* list = value.as_list()) return write_list(*list, level);
+    if (const List* list = value.as_list(); list != nullptr && list->view == nullptr) return write_list(*list, level);
     if (const Dict* dict = value.as_dict()) return write_dict(*dict, level);
     if (value.is_none()) return out_.append("null");
     if (const bool* v = value.as_bool()) return out_.append(*v ? "true" : "false");

@@ -189,7 +189,7 @@ Value dict_items(Evaluator& evaluator, const Dict& dict, CallArguments& argument
   evaluator.budget.step(dict.items.size());
   std::vector<Value> items;
   for (const auto& [key, value] : dict.items) items.push_back(Value::list({key, value}, true));
-  return Value::list(std::move(items));
+  return Value::list(std::move(items), false, "dict_items");
 }
 
 template <bool keys>
@@ -198,7 +198,7 @@ Value dict_part(Evaluator& evaluator, const Dict& dict, CallArguments& arguments
   evaluator.budget.step(dict.items.size());
   std::vector<Value> items;
   for (const auto& [key, value] : dict.items) items.push_back(keys ? key : value);
-  return Value::list(std::move(items));
+  return Value::list(std::move(items), false, keys ? "dict_keys" : "dict_values");
 }
 
 Value dict_get(Evaluator& evaluator, const Dict& dict, CallArguments& arguments) {

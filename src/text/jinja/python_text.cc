@@ -216,6 +216,7 @@ namespace {
 void append_repr(const Value& value, MarkedText& out);
 
 void append_items(const List& list, MarkedText& out) {
+  if (list.view != nullptr) out.append(std::string(list.view) + "(");
   out.append(list.is_tuple ? "(" : "[");
   for (size_t i = 0; i < list.items.size(); ++i) {
     if (i > 0) out.append(", ");
@@ -223,6 +224,7 @@ void append_items(const List& list, MarkedText& out) {
   }
   if (list.is_tuple && list.items.size() == 1) out.append(",");
   out.append(list.is_tuple ? ")" : "]");
+  if (list.view != nullptr) out.append(")");
 }
 
 void append_items(const Dict& dict, MarkedText& out) {
@@ -237,7 +239,12 @@ void append_items(const Dict& dict, MarkedText& out) {
 }
 
 void append_repr(const Value& value, MarkedText& out) {
-  if (const MarkedText* text = value.as_text()) return out.append(string_repr(*text));
+  if (const MarkedText* text = value.as_text()) {
+    if (text->safe()) out.append("Markup(");
+    out.append(string_repr(*text));
+    if (text->safe()) out.append(")");
+    return;
+  }
   if (const List* list = value.as_list()) return append_items(*list, out);
   if (const Dict* dict = value.as_dict()) return append_items(*dict, out);
   if (value.is_none()) return out.append("None");

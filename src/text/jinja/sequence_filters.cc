@@ -66,9 +66,13 @@ Value items_filter(Evaluator& evaluator, const Value& input, CallArguments& argu
   return Value::list(std::move(items));
 }
 
-// "a.b.0": attribute after attribute, whole numbers as places.
-Value attribute_path(Evaluator& evaluator, Value value, const Value& path) {
-  if (const auto place = path.integer()) return evaluator.item(value, Value(*place));
+// "a.b.0": attribute after attribute, whole numbers as places. `fallback`, where given, stands for what is missing.
+Value attribute_path(Evaluator& evaluator, Value value, const Value& path, const Value* fallback = nullptr) {
+  const auto step = [&](const Value& key) {
+    Value found = evaluator.item(value, key);
+    return found.is_undefined() && fallback != nullptr ? *fallback : found;
+  };
+  if (const auto place = path.integer()) return step(Value(*place));
   const MarkedText* text = path.as_text();
   if (text == nullptr) return value;
   const std::string dot = ".";
@@ -77,7 +81,7 @@ Value attribute_path(Evaluator& evaluator, Value value, const Value& path) {
     int64_t place = 0;
     const auto end = std::from_chars(name.data(), name.data() + name.size(), place);
     const bool is_place = end.ec == std::errc() && end.ptr == name.data() + name.size() && name[0] != '-';
-    value = evaluator.item(value, is_place ? Value(place) : part);
+    value = step(is_place ? Value(place) : part);
   }
   return value;
 }
@@ -138,8 +142,7 @@ Value map_filter(Evaluator& evaluator, const Value& input, CallArguments& argume
     const Value& attribute = arguments.required(0, "attribute");
     const Value* fallback = arguments.get(1, "default");
     for (const Value& item : evaluator.items_of(input)) {
-      Value found = attribute_path(evaluator, item, attribute);
-      mapped.push_back(found.is_undefined() && fallback != nullptr ? *fallback : std::move(found));
+      mapped.push_back(attribute_path(evaluator, item, attribute, fallback));
     }
     return Value::list(std::move(mapped));
   }

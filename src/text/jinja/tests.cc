@@ -28,7 +28,8 @@ bool is_iterable(const Value& value) {
 
 // len() and item access work on it.
 bool is_sequence(const Value& value) {
-  return value.as_text() != nullptr || value.as_list() != nullptr || value.as_dict() != nullptr || value.is_undefined();
+  if (const List* list = value.as_list()) return list->view == nullptr;
+  return value.as_text() != nullptr || value.as_dict() != nullptr || value.is_undefined();
 }
 
 bool same_as(const Value& a, const Value& b) {

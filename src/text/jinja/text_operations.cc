@@ -23,7 +23,7 @@ std::vector<Value> split_at_space(const MarkedText& text, int64_t most) {
   };
   for (skip(true); i < bytes.size(); skip(true)) {
     if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.emplace_back(strip(text.slice(i, bytes.size()), Side::kRight, nullptr));
+      parts.emplace_back(text.slice(i, bytes.size()));
       break;
     }
     const size_t begin = i;
@@ -45,7 +45,7 @@ std::vector<Value> split_at_space_from_right(const MarkedText& text, int64_t mos
   };
   for (skip(true); end > 0; skip(true)) {
     if (most >= 0 && static_cast<int64_t>(parts.size()) == most) {
-      parts.emplace_back(strip(text.slice(0, end), Side::kLeft, nullptr));
+      parts.emplace_back(text.slice(0, end));
       break;
     }
     const size_t last = end;

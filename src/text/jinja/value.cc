@@ -46,12 +46,13 @@ const Value* Dict::find(std::string_view key) const {
   return found == items.end() ? nullptr : &found->second;
 }
 
-Value Value::list(std::vector<Value> items, bool is_tuple) {
+Value Value::list(std::vector<Value> items, bool is_tuple, const char* view) {
   auto list = std::make_shared<List>();
   for (const Value& item : items) list->depth = deeper(list->depth, item);
   check_size(items.size(), list->depth);
   list->items = std::move(items);
   list->is_tuple = is_tuple;
+  list->view = view;
   return std::shared_ptr<const List>(std::move(list));
 }
 
@@ -115,7 +116,7 @@ const char* Value::type_name() const {
   if (as_integer() != nullptr) return "int";
   if (as_float() != nullptr) return "float";
   if (as_text() != nullptr) return "str";
-  if (const List* list = as_list()) return list->is_tuple ? "tuple" : "list";
+  if (const List* list = as_list()) return list->view != nullptr ? list->view : list->is_tuple ? "tuple" : "list";
   if (as_dict() != nullptr) return "dict";
   if (as_namespace() != nullptr) return "Namespace";
   if (as_loop() != nullptr) return "LoopContext";

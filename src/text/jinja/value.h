@@ -26,7 +26,8 @@ struct None {};
 struct List {
   std::vector<Value> items;
   bool is_tuple = false;
-  int depth = 1;  // 1 + that of its deepest item: bounded, since lists are printed and freed recursively
+  const char* view = nullptr;  // "dict_items" and the like: what a method of a mapping returned
+  int depth = 1;               // 1 + that of its deepest item: bounded, since lists are printed and freed recursively
 };
 
 // Keeps the order of insertion, as Python's dict.
@@ -79,7 +80,7 @@ class Value {
     return Undefined{std::make_shared<const std::string>(std::move(message))};
   }
   // Both fail where nested too deep or too long.
-  static Value list(std::vector<Value> items, bool is_tuple = false);
+  static Value list(std::vector<Value> items, bool is_tuple = false, const char* view = nullptr);
   static Value dict(std::vector<std::pair<Value, Value>> items);
 
   [[nodiscard]] bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
