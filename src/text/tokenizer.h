@@ -17,8 +17,9 @@ struct EncodeOptions {
   bool add_special_tokens = true;  // run the post-processor (BOS and the like)
 };
 
-// Bytes [begin, end) of the text that came from a user. Added tokens are never recognised where they overlap one, except
-// for those that are white space and not special (indentation); everything else is tokenised as if there were no spans.
+// Bytes [begin, end) of the text that came from a user. Added tokens are never recognised where they overlap one,
+// except for those that are white space and not special (indentation); everything else is tokenised as if there were no
+// spans.
 struct ProtectedSpan {
   size_t begin = 0;
   size_t end = 0;

@@ -16,7 +16,6 @@ struct SpecialCasing {
 std::span<const SpecialCasing> special_upper();
 std::span<const SpecialCasing> special_title();
 
-
 // Unicode's properties Cased and Case_Ignorable. Sorted, disjoint.
 std::span<const CodePointRange> cased_ranges();
 std::span<const CodePointRange> case_ignorable_ranges();
