@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 #include "formats/model_spec.h"
-#include "recipe/training_config.h"
+#include "formats/peft_config.h"
 #include "runtime/step_model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -29,8 +29,9 @@ struct BaseModelInfo {
 };
 
 struct SessionSettings {
-  recipe::AdapterConfig adapter;
-  uint64_t seed = 0;  // of the adapter's first weights
+  formats::PeftConfig peft;
+  uint64_t seed = 0;       // of the adapter's first weights
+  std::string pretrained;  // PEFT directory to start from, or empty
 };
 
 // A base model that is ready to be trained on or asked. The program graft-engine brings the torch implementation, tests

@@ -17,20 +17,10 @@ namespace {
 constexpr const char* kAdapterId = "trained";
 constexpr size_t kSamples = 4;
 constexpr size_t kCertified = 8;
-constexpr int32_t kMinKvTokens = 1024;
-
-// Room for the longest request, twice, so that the engine can batch.
-int32_t kv_tokens(const FinishedRun& run) {
-  size_t longest = 0;
-  for (const SamplePrompt& prompt : run.data.prompts) longest = std::max(longest, prompt.tokens.size());
-  for (const std::vector<int32_t>& text : run.data.texts) longest = std::max(longest, text.size());
-  const auto answer = static_cast<int32_t>(run.config.generation.max_new_tokens);
-  return std::max(kMinKvTokens, 2 * (static_cast<int32_t>(longest) + answer + 1));
-}
 
 Result<std::unique_ptr<serving::Engine>> open_engine(Session& session, const FinishedRun& run) {
   GRAFT_TRY(auto weights, session.snapshot());
-  GRAFT_TRY(auto model, session.step_model(kv_tokens(run)));
+  GRAFT_TRY(auto model, session.step_model(run.data.sample_tokens));
   auto engine = serving::Engine::create(std::move(model), run.base.tokenizer, run.base.spec.eos_token_ids,
                                         serving::EngineLimits{});
   engine->add_adapter(kAdapterId, std::move(weights));
@@ -133,7 +123,7 @@ ReportData report_data(const FinishedRun& run, const RunResult& result, int64_t 
                       {"tokens with loss", format_count(run.state.labelled_tokens)},
                       {"time with evaluation and checkpoints", format_duration(run.state.seconds)},
                       {"resumed", fmt::format("{} times", result.history.resumes)},
-                      {"memory planned", format_bytes(run.data.planned_bytes)},
+                      {"memory planned", format_bytes(run.data.memory.total())},
                       {"memory at its peak", format_bytes(peak_resident_bytes())}};
   data.environment = {
       {"base model", run.base.name},

@@ -89,21 +89,12 @@ class TrainVerb {
     GRAFT_TRY(base_, context_.open_model({config_.base_model, config_.trainer.dtype, options_.threads}));
     GRAFT_TRY(data_, prepare_train_data(config_, base_->info()));
     print_plan();
-    GRAFT_CHECK_OK(check_memory());
+    GRAFT_CHECK_OK(recipe::check_memory(data_.memory, recipe::available_memory()));
     GRAFT_TRY(JobDirectory directory, JobDirectory::open(output_, options_.resume));
     GRAFT_CHECK_OK(describe_job(directory));
     if (already_finished(directory)) return print_already_finished();
-    GRAFT_TRY(const std::unique_ptr<Session> session,
-              base_->open_session({config_.adapter, static_cast<uint64_t>(config_.random_seed)}));
+    GRAFT_TRY(const std::unique_ptr<Session> session, base_->open_session(data_.session));
     return train(*session, directory);
-  }
-
-  Status check_memory() const {
-    if (data_.available_bytes <= 0 || data_.planned_bytes <= data_.available_bytes) return {};
-    return invalid(
-        fmt::format("the run needs about {} of memory, {} are free: lower trainer.max_micro_batch_tokens, "
-                    "preprocessing.global_max_sequence_length or adapter.r, or close other programs",
-                    format_bytes(data_.planned_bytes), format_bytes(data_.available_bytes)));
   }
 
   Status describe_job(JobDirectory& directory) {
@@ -202,7 +193,7 @@ class TrainVerb {
                   {"runs on", fmt::format("{} threads, {}", base.environment.threads, base.environment.isa)},
                   {"output", output_}});
     print_values(out, "Data", data_.counts);
-    print_values(out, "Memory", data_.memory_plan);
+    out << "Memory\n" << recipe::memory_table(data_.memory, recipe::available_memory());
     if (!data_.preview.empty()) out << data_.preview << '\n';
     out << std::flush;
   }

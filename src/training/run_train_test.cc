@@ -193,6 +193,22 @@ TEST_F(RunTrainTest, BadInputIsExitCodeOneAndLeavesNothing) {
   EXPECT_FALSE(fs::exists(root_ / "out"));
 }
 
+TEST_F(RunTrainTest, WhatCannotFitIsRefusedBeforeTheStart) {
+  options_.json = true;
+  options_.overrides = {"trainer.max_batch_tokens=16000000", "trainer.max_micro_batch_tokens=16000000"};
+  EXPECT_EQ(run(), kExitFailed);
+  EXPECT_THAT(error(), AllOf(HasSubstr("of memory"), HasSubstr("trainer.max_micro_batch_tokens")));
+  EXPECT_FALSE(fs::exists(root_ / "out"));
+}
+
+TEST_F(RunTrainTest, UnknownTargetModuleIsRefusedBeforeTheStart) {
+  options_.json = true;
+  options_.overrides = {"adapter.target_modules=[q_prj]"};
+  EXPECT_EQ(run(), kExitFailed);
+  EXPECT_THAT(error(), HasSubstr("q_prj"));
+  EXPECT_FALSE(fs::exists(root_ / "out"));
+}
+
 TEST_F(RunTrainTest, OccupiedOutputIsRefused) {
   options_.json = true;
   fs::create_directory(root_ / "out");

@@ -25,7 +25,7 @@ class ToyBaseModel final : public BaseModel {
     info_.tokenizer = serving::byte_tokenizer();
     info_.spec.vocab_size = kToyVocab;
     info_.spec.hidden_size = 8;
-    info_.spec.intermediate_size = 16;
+    info_.spec.intermediate_size = 4096;  // counts in the memory plan alone
     info_.spec.num_layers = 1;
     info_.spec.num_heads = 1;
     info_.spec.num_kv_heads = 1;
@@ -36,7 +36,7 @@ class ToyBaseModel final : public BaseModel {
   }
   [[nodiscard]] const BaseModelInfo& info() const override { return info_; }
   Result<std::unique_ptr<Session>> open_session(const SessionSettings& settings) override {
-    auto session = std::make_unique<ToySession>(kToyVocab, settings.adapter.dropout);
+    auto session = std::make_unique<ToySession>(kToyVocab, settings.peft.lora_dropout);
     if (prepare_) prepare_(*session);
     return std::unique_ptr<Session>(std::move(session));
   }

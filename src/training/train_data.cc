@@ -19,6 +19,7 @@ namespace {
 
 constexpr size_t kPrompts = 8;
 constexpr size_t kTexts = 8;
+constexpr int32_t kMinSampleTokens = 1024;
 
 MicroBatch micro_batch(std::span<const recipe::Example> examples, const recipe::MicroBatchIndices& indices) {
   MicroBatch micro;
@@ -108,7 +109,45 @@ void take_samples(const recipe::PreparedData& prepared, TrainData& data) {
   for (size_t i = 0; i < std::min(kTexts, rows.size()); ++i) data.texts.push_back(rows[i].tokens);
 }
 
+// Room for the longest request, twice, so that the engine can batch.
+int32_t sample_tokens(const TrainData& data, int64_t max_new_tokens) {
+  size_t longest = 0;
+  for (const SamplePrompt& prompt : data.prompts) longest = std::max(longest, prompt.tokens.size());
+  for (const std::vector<int32_t>& text : data.texts) longest = std::max(longest, text.size());
+  return std::max(kMinSampleTokens, 2 * static_cast<int32_t>(static_cast<int64_t>(longest) + max_new_tokens + 1));
+}
+
+recipe::MemoryPlan memory_plan(const recipe::TrainingConfig& config, const BaseModelInfo& base,
+                               std::vector<formats::AdapterSlot> slots, int64_t cache_tokens, int64_t longest_row) {
+  recipe::MemoryInputs inputs;
+  inputs.spec = base.spec;
+  inputs.slots = std::move(slots);
+  inputs.dtype_bytes = base.dtype == "float32" ? 4 : 2;
+  inputs.micro_batch_tokens = recipe::largest_micro_batch(config.trainer, longest_row);
+  inputs.sample_tokens = cache_tokens;
+  return recipe::plan_memory(inputs);
+}
+
 }  // namespace
+
+formats::PeftConfig peft_config(const recipe::AdapterConfig& adapter, const std::string& base_model) {
+  formats::PeftConfig peft;
+  peft.r = adapter.r;
+  peft.lora_alpha = adapter.alpha.value_or(2.0 * static_cast<double>(adapter.r));
+  peft.lora_dropout = adapter.dropout;
+  peft.use_rslora = adapter.use_rslora;
+  peft.base_model_name_or_path = base_model;
+  if (adapter.target_modules == std::vector<std::string>{"all-linear"}) {
+    peft.target_modules.kind = formats::PeftModules::Kind::kAllLinear;
+  } else {
+    peft.target_modules.names = adapter.target_modules;
+  }
+  for (const auto& [name, rank] : adapter.rank_pattern) {
+    peft.rank_pattern.emplace_back(name, static_cast<int64_t>(rank));
+  }
+  for (const auto& [name, alpha] : adapter.alpha_pattern) peft.alpha_pattern.emplace_back(name, alpha);
+  return peft;
+}
 
 Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, const BaseModelInfo& base) {
   recipe::ModelText text;
@@ -119,19 +158,25 @@ Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, con
 }
 
 Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const BaseModelInfo& base) {
+  TrainData data;
+  data.session.peft = peft_config(config.adapter, base.name);
+  data.session.seed = static_cast<uint64_t>(config.random_seed);
+  data.session.pretrained = config.adapter.pretrained_adapter_weights.value_or("");
+  GRAFT_TRY(auto slots, formats::adapter_slots(data.session.peft, base.spec));
+
   const std::string& dataset = *config.dataset;
   GRAFT_TRY(const recipe::RowEncoder encoder, row_encoder(config, base));
   GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
   GRAFT_TRY(recipe::PreparedData prepared,
             recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, kPrompts}));
-
-  TrainData data;
   GRAFT_TRY(data.dataset_sha256, sha256_file(dataset));
   data.counts = counts_of(dataset, prepared);
   data.warnings = warnings_of(prepared, recipe::longest_row(config, base.spec.max_position));
   data.preview = "One row as the model sees it; what is between [[ and ]] carries loss:\n" +
                  recipe::preview(prepared.train.front(), *base.tokenizer);
   take_samples(prepared, data);
+  data.sample_tokens = sample_tokens(data, config.generation.max_new_tokens);
+  data.memory = memory_plan(config, base, std::move(slots), data.sample_tokens, prepared.longest);
 
   const recipe::PackingSettings packing = recipe::packing_settings(config);
   data.validation = pack_all(prepared.validation, packing.micro_batch_tokens);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "recipe/memory_plan.h"
 #include "recipe/row_encoder.h"
 #include "recipe/training_config.h"
 #include "training/base_model.h"
@@ -36,10 +37,13 @@ struct TrainData {
   NamedValues counts;                 // for the summary and the report
   std::vector<std::string> warnings;  // rows truncated, left out, ...
   std::string preview;                // one example with what carries loss marked
-  NamedValues memory_plan;
-  int64_t planned_bytes = 0;
-  int64_t available_bytes = 0;  // 0: not known
+  SessionSettings session;
+  int32_t sample_tokens = 0;  // positions of the cache that samples and the certificate need
+  recipe::MemoryPlan memory;
 };
+
+// The adapter of a config in PEFT's terms.
+formats::PeftConfig peft_config(const recipe::AdapterConfig& adapter, const std::string& base_model);
 
 // Rows as this model reads them.
 Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, const BaseModelInfo& base);
