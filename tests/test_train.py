@@ -133,6 +133,7 @@ def test_killed_run_resumes_bit_for_bit(graft, job):
     graft.run(*arguments(job, "whole"))
     total = sum(event["event"] == "step" for event in events(job, "whole"))
     chance = random.Random(11)
+    resumed_at = []
     for attempt in range(3):
         output = f"killed{attempt}"
         resume = []
@@ -145,9 +146,11 @@ def test_killed_run_resumes_bit_for_bit(graft, job):
             resume = ["--resume"]
         graft.run(*arguments(job, output, "--resume"))
         assert weights(job, output) == weights(job, "whole")
+        resumed_at += [event["step"] for event in events(job, output) if event.get("state") == "resumed"]
         # The history is that of one undisturbed run, once what the resumes undid is left out.
         steps = {event["step"]: event["loss"] for event in events(job, output) if event["event"] == "step"}
         assert steps == {event["step"]: event["loss"] for event in events(job, "whole") if event["event"] == "step"}
+    assert any(0 < step < total for step in resumed_at), "no kill came in the middle of a run"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,29 +11,6 @@ namespace graft::engine {
 
 namespace {
 
-training::LoraSettings lora_settings(const training::SessionSettings& settings, const std::string& base_model) {
-  const recipe::AdapterConfig& adapter = settings.adapter;
-  training::LoraSettings lora;
-  lora.peft.r = adapter.r;
-  lora.peft.lora_alpha = adapter.alpha.value_or(2.0 * static_cast<double>(adapter.r));
-  lora.peft.lora_dropout = adapter.dropout;
-  lora.peft.use_rslora = adapter.use_rslora;
-  const bool all_linear = adapter.target_modules == std::vector<std::string>{"all-linear"};
-  if (all_linear) {
-    lora.peft.target_modules.kind = formats::PeftModules::Kind::kAllLinear;
-  } else {
-    lora.peft.target_modules.names = adapter.target_modules;
-  }
-  for (const auto& [name, rank] : adapter.rank_pattern) {
-    lora.peft.rank_pattern.emplace_back(name, static_cast<int64_t>(rank));
-  }
-  lora.peft.alpha_pattern = adapter.alpha_pattern;
-  lora.peft.base_model_name_or_path = base_model;
-  lora.seed = settings.seed;
-  lora.pretrained = adapter.pretrained_adapter_weights.value_or("");
-  return lora;
-}
-
 class EngineBaseModel : public training::BaseModel {
  public:
   explicit EngineBaseModel(LoadedModel loaded) : loaded_(std::move(loaded)) {
@@ -52,7 +29,7 @@ class EngineBaseModel : public training::BaseModel {
   [[nodiscard]] const training::BaseModelInfo& info() const override { return info_; }
 
   Result<std::unique_ptr<training::Session>> open_session(const training::SessionSettings& settings) override {
-    return training::make_lora_session(loaded_.decoder, lora_settings(settings, loaded_.name));
+    return training::make_lora_session(loaded_.decoder, {settings.peft, settings.seed, settings.pretrained});
   }
 
   Result<std::unique_ptr<runtime::StepModel>> open_step_model(int32_t kv_tokens) override {
