@@ -17,13 +17,13 @@ class TaskRef {
   void (*call_)(const void*, int64_t);
 };
 
-// Runs task(0) .. task(count - 1), each once, on the OpenMP team that torch uses as well (a second pool would fight
-// it for the cores). Which thread runs what is not fixed, so a task's result must depend on its index alone.
+// Runs task(0) .. task(count - 1), each once, on a pool of threads that the process shares, the caller among them.
+// Which thread runs what is not fixed, so a task's result must depend on its index alone. Tasks must not throw. Called
+// from inside a task, or while another thread's tasks run, it runs them all on the calling thread.
 void parallel_for(int64_t count, TaskRef task);
 
 int parallel_threads();
-// For all later calls from any thread of the process; 0: as many as OpenMP would take. OpenMP's own setting holds for
-// the calling thread only, and the thread that runs a model is rarely the one that reads the command line.
+// For the whole process, before the first parallel_for; 0: as many as the machine has cores.
 void set_parallel_threads(int threads);
 
 // At least `bytes` of 64-byte aligned memory, private to the calling thread and reused by its next call with the
