@@ -53,7 +53,8 @@ def measure(port: int, dialect: load.Dialect, prompts) -> dict:
 
 
 def graft_command(port: int) -> list:
-    return [programs.GRAFT, "serve", "--model", programs.MODEL, "--port", port, "--dtype", "bfloat16"]
+    return [programs.GRAFT, "serve", "--model", programs.MODEL, "--port", port, "--dtype", "bfloat16",
+            "--threads", machine.threads()]
 
 
 def llama_command(port: int) -> list:

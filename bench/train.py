@@ -26,7 +26,7 @@ def graft_once(data: pathlib.Path):
     job = programs.WORK / "job"
     shutil.rmtree(job, ignore_errors=True)
     _, memory = programs.run([programs.GRAFT, "train", CONFIG, "--dataset", data, "--output", job,
-                              "--set", f"trainer.train_steps={STEPS}"], programs.WORK / "graft-train.log")
+                              "--threads", machine.threads(), "--set", f"trainer.train_steps={STEPS}"], programs.WORK / "graft-train.log")
     return events.tokens_per_second(job, WARM_UP_STEPS), memory
 
 
