@@ -1,7 +1,7 @@
 # Finds libtorch inside the project's Python environment (the PyPI wheel).
 # The wheel's own config insists on a CUDA toolkit for CUDA builds, so we link just what we use:
-# c10, torch_cpu, torch_cuda where it is there, and the libgomp that the wheel bundles. That one libgomp
-# is used by our kernels too: two OpenMP runtimes in a process would each start a full team of threads.
+# c10, torch_cpu, torch_cuda where it is there, and the libgomp that the wheel bundles, whose team our own thread pool
+# keeps quiet: a second OpenMP runtime in the process would start a team of its own.
 #
 #   GRAFT_VENV     the environment that holds the wheel
 #   Torch::torch   the target
