@@ -47,8 +47,7 @@ INSTANTIATE_TEST_SUITE_P(
                         "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}})",
                     R"({"rope_scaling": {"rope_type": "linear", "factor": 2.0}})"));
 
-TEST(Prepare, WeightsThatAreNotFiniteAreRefusedByName) {
-  const TestDirectory directory;
+formats::ModelSpec smallest_spec() {
   formats::ModelSpec spec;
   spec.vocab_size = 4;
   spec.hidden_size = 16;
@@ -57,6 +56,12 @@ TEST(Prepare, WeightsThatAreNotFiniteAreRefusedByName) {
   spec.num_heads = spec.num_kv_heads = 1;
   spec.head_dim = 16;
   spec.tie_word_embeddings = true;
+  return spec;
+}
+
+TEST(Prepare, WeightsThatAreNotFiniteAreRefusedByName) {
+  const TestDirectory directory;
+  const formats::ModelSpec spec = smallest_spec();
   const auto read = [&](const std::string& name) -> Result<std::vector<float>> {
     std::vector<float> values(name.find("norm") != std::string::npos ? 16 : 256, 1.0F);
     if (name == "model.embed_tokens.weight") values.resize(64);
@@ -71,14 +76,7 @@ TEST(Prepare, WeightsThatAreNotFiniteAreRefusedByName) {
 
 TEST(OpenPrepared, AFileOfAnotherModelIsRefused) {
   const TestDirectory directory;
-  formats::ModelSpec spec;
-  spec.vocab_size = 4;
-  spec.hidden_size = 16;
-  spec.intermediate_size = 16;
-  spec.num_layers = 1;
-  spec.num_heads = spec.num_kv_heads = 1;
-  spec.head_dim = 16;
-  spec.tie_word_embeddings = true;
+  formats::ModelSpec spec = smallest_spec();
   const auto read = [&](const std::string& name) -> Result<std::vector<float>> {
     if (name == "model.embed_tokens.weight") return std::vector<float>(64, 1.0F);
     return std::vector<float>(name.find("norm") != std::string::npos ? 16 : 256, 1.0F);

@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/files.h"
 #include "formats/dataset.h"
+#include "recipe/adapter_settings.h"
 #include "recipe/packing.h"
 #include "recipe/prepare.h"
 #include "recipe/row_encoder.h"
@@ -130,25 +131,6 @@ recipe::MemoryPlan memory_plan(const recipe::TrainingConfig& config, const BaseM
 
 }  // namespace
 
-formats::PeftConfig peft_config(const recipe::AdapterConfig& adapter, const std::string& base_model) {
-  formats::PeftConfig peft;
-  peft.r = adapter.r;
-  peft.lora_alpha = adapter.alpha.value_or(2.0 * static_cast<double>(adapter.r));
-  peft.lora_dropout = adapter.dropout;
-  peft.use_rslora = adapter.use_rslora;
-  peft.base_model_name_or_path = base_model;
-  if (adapter.target_modules == std::vector<std::string>{"all-linear"}) {
-    peft.target_modules.kind = formats::PeftModules::Kind::kAllLinear;
-  } else {
-    peft.target_modules.names = adapter.target_modules;
-  }
-  for (const auto& [name, rank] : adapter.rank_pattern) {
-    peft.rank_pattern.emplace_back(name, static_cast<int64_t>(rank));
-  }
-  for (const auto& [name, alpha] : adapter.alpha_pattern) peft.alpha_pattern.emplace_back(name, alpha);
-  return peft;
-}
-
 Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, const BaseModelInfo& base) {
   recipe::ModelText text;
   text.tokenizer = base.tokenizer.get();
@@ -159,7 +141,7 @@ Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, con
 
 Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const BaseModelInfo& base) {
   TrainData data;
-  data.session.peft = peft_config(config.adapter, base.name);
+  data.session.peft = recipe::peft_config(config.adapter, base.name);
   data.session.seed = static_cast<uint64_t>(config.random_seed);
   data.session.pretrained = config.adapter.pretrained_adapter_weights.value_or("");
   GRAFT_TRY(auto slots, formats::adapter_slots(data.session.peft, base.spec));

@@ -42,9 +42,6 @@ struct TrainData {
   recipe::MemoryPlan memory;
 };
 
-// The adapter of a config in PEFT's terms.
-formats::PeftConfig peft_config(const recipe::AdapterConfig& adapter, const std::string& base_model);
-
 // Rows as this model reads them.
 Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, const BaseModelInfo& base);
 
