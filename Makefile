@@ -6,7 +6,7 @@ VENV ?= $(CURDIR)/.venv
 SETUP ?= scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast build setup lint format dev-tools bench asan tsan clean
+.PHONY: help demo test test-fast build setup lint format dev-tools bench asan tsan fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,5 +49,13 @@ asan: setup ## Unit tests under AddressSanitizer and UBSan
 tsan: setup ## Unit tests of the rooms without torch under ThreadSanitizer
 	@cmake --preset tsan -DGRAFT_VENV="$(VENV)" && cmake --build --preset tsan -j $(JOBS) && ctest --preset tsan
 
+# FUZZ_SECONDS is for each program; two run at a time. FUZZ_ONLY='gguf_fuzz csv_fuzz' picks some.
+FUZZ_SECONDS ?= 20
+FUZZ_ONLY ?=
+
+fuzz: setup dev-tools ## Run the fuzzers of every parser for a short time (FUZZ_SECONDS=3600: an hour each)
+	@cmake --preset fuzz -DGRAFT_VENV="$(VENV)" && cmake --build --preset fuzz -j $(JOBS)
+	@scripts/fuzz.sh "$(FUZZ_SECONDS)" $(FUZZ_ONLY)
+
 clean: ## Remove what was built; what was installed stays
-	@rm -rf $(BUILD) build-debug build-asan build-tsan
+	@rm -rf $(BUILD) build-debug build-asan build-tsan build-fuzz

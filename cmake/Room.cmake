@@ -2,7 +2,8 @@
 #
 # A room is a static library graft_NAME of every .cc in its folder. Files named *_test.cc beside them become one
 # GoogleTest program, NAME_test. A room sees only the rooms it lists: that is how the table in docs/architecture.md
-# is enforced. Tests whose name has "Slow" in it get the label slow, all others fast.
+# is enforced. Tests whose name has "Slow" in it get the label slow, all others fast. With GRAFT_FUZZ (`make fuzz`)
+# each NAME_fuzz.cc becomes a libFuzzer program NAME_fuzz; its seeds are tests/fuzz/NAME/.
 function(graft_room name)
   cmake_parse_arguments(arg "" "" "DEPENDS;LIBS;TEST_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
@@ -21,6 +22,15 @@ function(graft_room name)
   target_include_directories(${target} ${scope} "${PROJECT_SOURCE_DIR}/src")
   list(TRANSFORM arg_DEPENDS PREPEND graft_)
   target_link_libraries(${target} ${scope} ${arg_DEPENDS} ${arg_LIBS})
+  if(GRAFT_FUZZ)
+    file(GLOB fuzzers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*_fuzz.cc")
+    foreach(fuzzer IN LISTS fuzzers)
+      cmake_path(GET fuzzer STEM program)
+      add_executable(${program} ${fuzzer})
+      target_link_libraries(${program} PRIVATE ${target} graft_warnings)
+      target_link_options(${program} PRIVATE -fsanitize=fuzzer)
+    endforeach()
+  endif()
   if(tests AND GRAFT_BUILD_TESTS)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${target} ${arg_TEST_LIBS} graft_warnings GTest::gmock GTest::gtest_main)

