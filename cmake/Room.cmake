@@ -1,17 +1,28 @@
-# graft_room(NAME [DEPENDS rooms...] [LIBS targets...] [TEST_LIBS targets...])
+# graft_room(NAME [SHARED] [DEPENDS rooms...] [LIBS targets...] [TEST_LIBS targets...])
 #
 # A room is a static library graft_NAME of every .cc in its folder. Files named *_test.cc beside them become one
 # GoogleTest program, NAME_test. A room sees only the rooms it lists: that is how the table in docs/architecture.md
 # is enforced. Tests whose name has "Slow" in it get the label slow, all others fast. With GRAFT_FUZZ (`make fuzz`)
 # each NAME_fuzz.cc becomes a libFuzzer program NAME_fuzz; its seeds are tests/fuzz/NAME/.
+#
+# A SHARED room is a library in lib/ that programs load when they first need it, for what would slow their start: it
+# exports only what is marked so, and its tests do not link it but load it too.
 function(graft_room name)
-  cmake_parse_arguments(arg "" "" "DEPENDS;LIBS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(arg "SHARED" "" "DEPENDS;LIBS;TEST_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cc")
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|main)\\.cc$")
   set(target graft_${name})
-  if(sources)
+  set(linked ${target})
+  if(arg_SHARED)
+    add_library(${target} SHARED ${sources})
+    set(linked "")
+    set(scope PUBLIC)
+    set_target_properties(${target} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+    target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)
+    target_link_libraries(${target} PRIVATE graft_warnings)
+  elseif(sources)
     add_library(${target} STATIC ${sources})
     set(scope PUBLIC)
     target_link_libraries(${target} PRIVATE graft_warnings)
@@ -33,7 +44,8 @@ function(graft_room name)
   endif()
   if(tests AND GRAFT_BUILD_TESTS)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE ${target} ${arg_TEST_LIBS} graft_warnings GTest::gmock GTest::gtest_main)
+    add_dependencies(${name}_test ${target})
+    target_link_libraries(${name}_test PRIVATE ${linked} ${arg_TEST_LIBS} graft_warnings GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE
       GRAFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}" GRAFT_PYTHON="${GRAFT_VENV}/bin/python3")
     # A program is one test: starting it for every case would set up its oracles anew each time.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -10,6 +11,7 @@ namespace graft {
 
 struct JsonLimits {
   size_t depth = 128;
+  int64_t first_line = 1;  // of the text in its file, for errors
 };
 
 // Strict RFC 8259: invalid UTF-8, duplicate keys, nesting deeper than the limit and anything after the value are

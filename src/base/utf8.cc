@@ -1,6 +1,7 @@
 #include "base/utf8.h"
 
 #include <cstdint>
+#include <cstring>
 
 namespace graft {
 namespace {
@@ -33,11 +34,38 @@ size_t utf8_sequence_length(std::string_view text, size_t i) {
 
 std::optional<size_t> find_invalid_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
+    uint64_t word = 0;
+    if (i + 8 <= text.size()) {
+      std::memcpy(&word, text.data() + i, 8);
+      if ((word & 0x8080808080808080) == 0) {  // eight times ASCII
+        i += 8;
+        continue;
+      }
+    }
     const size_t length = utf8_sequence_length(text, i);
     if (length == 0) return i;
     i += length;
   }
   return std::nullopt;
+}
+
+void append_utf8(std::string& text, uint32_t code_point) {
+  const auto tail = [&](int shift) { text += static_cast<char>(0x80 | ((code_point >> shift) & 0x3F)); };
+  if (code_point < 0x80) {
+    text += static_cast<char>(code_point);
+  } else if (code_point < 0x800) {
+    text += static_cast<char>(0xC0 | (code_point >> 6));
+    tail(0);
+  } else if (code_point < 0x10000) {
+    text += static_cast<char>(0xE0 | (code_point >> 12));
+    tail(6);
+    tail(0);
+  } else {
+    text += static_cast<char>(0xF0 | (code_point >> 18));
+    tail(12);
+    tail(6);
+    tail(0);
+  }
 }
 
 }  // namespace graft

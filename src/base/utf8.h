@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace graft {
@@ -12,6 +14,9 @@ std::optional<size_t> find_invalid_utf8(std::string_view text);
 
 // Bytes in the well-formed sequence that starts at i < text.size(); 0 where there is none.
 size_t utf8_sequence_length(std::string_view text, size_t i);
+
+// Appends a code point: no surrogate, at most U+10FFFF.
+void append_utf8(std::string& text, uint32_t code_point);
 
 inline bool is_valid_utf8(std::string_view text) { return !find_invalid_utf8(text).has_value(); }
 

@@ -1,39 +1,43 @@
 #include "formats/byte_source.h"
 
-#include <cerrno>
-#include <cstdio>
-
-#include "base/file_errors.h"
+#include <algorithm>
 
 namespace graft::formats {
 
 Result<ByteSource> ByteSource::open(const std::filesystem::path& path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) return invalid(path.string() + ": a directory, not a file");
-  std::FILE* file = std::fopen(path.c_str(), "rbe");
-  if (file == nullptr) return system_error("cannot read", path, errno);
-  ByteSource source(path, file);
-  source.skip_byte_order_mark();
-  return source;
-}
-
-Status ByteSource::status() const {
-  if (error_ != 0) return system_error("cannot read", path_, error_);
-  return {};
+  GRAFT_TRY(auto stream, open_text_stream(path));
+  return ByteSource(path, std::move(stream));
 }
 
 bool ByteSource::refill() {
   constexpr size_t kChunk = size_t{1} << 18;
-  if (error_ != 0) return false;
+  if (!status_.ok()) return false;
   buffer_.resize(kChunk);
   position_ = 0;
-  size_ = std::fread(buffer_.data(), 1, kChunk, file_.get());
-  if (size_ == 0 && std::ferror(file_.get()) != 0) error_ = errno;
+  size_ = 0;
+  auto got = stream_->read(buffer_.data(), kChunk);
+  if (!got.ok()) {
+    status_ = got.error();
+    return false;
+  }
+  size_ = *got;
   return size_ > 0;
 }
 
-void ByteSource::skip_byte_order_mark() {
-  if (peek() == 0xEF && size_ >= 3 && buffer_.compare(0, 3, "\xEF\xBB\xBF") == 0) position_ = 3;
+bool ByteSource::take_until(const ByteSet& stop, std::string& out, size_t limit) {
+  while (limit > 0 && peek() != kEnd) {
+    const char* first = buffer_.data() + position_;
+    const char* last = first + std::min(limit, size_ - position_);
+    const char* end = first;
+    while (end != last && !stop.has(*end)) ++end;
+    const auto taken = static_cast<size_t>(end - first);
+    out.append(first, taken);
+    line_ += std::count(first, end, '\n');
+    position_ += taken;
+    limit -= taken;
+    if (end != last) return false;
+  }
+  return limit == 0;
 }
 
 }  // namespace graft::formats

@@ -95,7 +95,9 @@ TEST_F(Dataset, RaggedAndBrokenCsvNamesTheRow) {
 }
 
 TEST_F(Dataset, UnknownAndMissingFilesAreErrors) {
-  EXPECT_THAT(rows("a.parquet", ""), ElementsAre(HasSubstr("unknown kind of dataset '.parquet'")));
+  EXPECT_THAT(rows("a.orc", ""), ElementsAre(HasSubstr("unknown kind of dataset '.orc'")));
+  EXPECT_THAT(rows("a.xls", ""), ElementsAre(HasSubstr("save the workbook as .xlsx")));
+  EXPECT_THAT(rows("a.xlsx.gz", ""), ElementsAre(HasSubstr("unpack it first")));
   EXPECT_EQ(DatasetReader::open(dir_ / "none.csv").error().kind, ErrorKind::kNotFound);
 }
 

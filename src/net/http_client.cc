@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "fmt/format.h"
 
@@ -12,7 +13,9 @@ namespace {
 
 struct Transfer {
   const ClientRequest* request = nullptr;
+  CURL* curl = nullptr;
   ClientResponse response;
+  std::optional<bool> to_receiver;  // whether on_data takes the body; not asked yet
   bool stopped = false;
   bool too_long = false;
 };
@@ -21,7 +24,14 @@ struct Transfer {
 size_t take_body(char* data, size_t size, size_t count, void* user) try {
   auto& transfer = *static_cast<Transfer*>(user);
   const std::string_view piece(data, size * count);
-  if (transfer.request->on_data) {
+  if (!transfer.to_receiver) {
+    long status = 0;
+    curl_easy_getinfo(transfer.curl, CURLINFO_RESPONSE_CODE, &status);
+    const auto& on_head = transfer.request->on_head;
+    transfer.to_receiver = transfer.request->on_data != nullptr &&
+                           (on_head == nullptr || on_head(static_cast<int>(status), transfer.response.headers));
+  }
+  if (*transfer.to_receiver) {
     transfer.stopped = !transfer.request->on_data(piece);
     return transfer.stopped ? 0 : piece.size();
   }
@@ -61,6 +71,19 @@ bool is_loopback(std::string_view url) {
   return host.substr(0, 4) == "127." || host.substr(0, 9) == "localhost" || host.substr(0, 5) == "[::1]";
 }
 
+struct UrlDeleter {
+  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+};
+using Url = std::unique_ptr<CURLU, UrlDeleter>;
+
+std::string url_part(CURLU* url, CURLUPart part) {
+  char* text = nullptr;
+  if (curl_url_get(url, part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return {};
+  std::string copy = text;
+  curl_free(text);
+  return copy;
+}
+
 struct CurlDeleter {
   void operator()(CURL* curl) const { curl_easy_cleanup(curl); }
 };
@@ -85,6 +108,10 @@ void set_options(CURL* curl, const ClientRequest& request, Transfer& transfer, c
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
+  if (request.stall_timeout.count() > 0) {
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_timeout.count()));
+  }
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, request.max_redirects > 0 ? 1L : 0L);
   curl_easy_setopt(curl, CURLOPT_MAXREDIRS, static_cast<long>(request.max_redirects));
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
@@ -115,6 +142,7 @@ Result<ClientResponse> http_send(const ClientRequest& request) {
   if (!curl) return internal_error(place + ": out of memory");
   Transfer transfer;
   transfer.request = &request;
+  transfer.curl = curl.get();
   const HeaderList headers = make_headers(request.headers);
   set_options(curl.get(), request, transfer, headers);
   std::array<char, CURL_ERROR_SIZE> detail{};
@@ -146,6 +174,49 @@ Result<ClientResponse> http_post_json(const std::string& url, std::string body) 
   request.headers = {{"Content-Type", "application/json"}};
   request.body = std::move(body);
   return http_send(request);
+}
+
+Result<std::string> resolve_url(const std::string& base, const std::string& location) {
+  const Url url(curl_url());
+  if (!url) return internal_error("out of memory");
+  // Setting a relative URL on one that is there resolves it.
+  for (const std::string& part : {base, location}) {
+    if (curl_url_set(url.get(), CURLUPART_URL, part.c_str(), 0) != CURLUE_OK)
+      return invalid(part + ": not a valid URL");
+  }
+  char* text = nullptr;
+  if (curl_url_get(url.get(), CURLUPART_URL, &text, 0) != CURLUE_OK) return invalid(location + ": not a valid URL");
+  std::string resolved = text;
+  curl_free(text);
+  return resolved;
+}
+
+bool same_origin(const std::string& a, const std::string& b) {
+  const Url one(curl_url());
+  const Url other(curl_url());
+  if (!one || !other || curl_url_set(one.get(), CURLUPART_URL, a.c_str(), 0) != CURLUE_OK ||
+      curl_url_set(other.get(), CURLUPART_URL, b.c_str(), 0) != CURLUE_OK) {
+    return false;
+  }
+  for (const CURLUPart part : {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT}) {
+    if (!equal_ignoring_case(url_part(one.get(), part), url_part(other.get(), part))) return false;
+  }
+  return true;
+}
+
+std::string percent_encode(std::string_view path, bool keep_slashes) {
+  constexpr std::string_view kPlain = "-._~";
+  std::string out;
+  for (const char c : path) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       kPlain.find(c) != std::string_view::npos || (keep_slashes && c == '/');
+    if (plain) {
+      out += c;
+    } else {
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+  return out;
 }
 
 }  // namespace graft::net

@@ -74,6 +74,36 @@ TEST_F(HttpClient, HandsTheBodyOverAsItComes) {
   EXPECT_EQ(got.size(), 60U);
 }
 
+TEST_F(HttpClient, TheHeadDecidesWhereTheBodyGoes) {
+  for (const bool take : {true, false}) {
+    std::string got;
+    ClientRequest request;
+    request.url = url("/stream");
+    request.on_head = [&](int status, const Headers&) { return status == 200 && take; };
+    request.on_data = [&](std::string_view piece) {
+      got += piece;
+      return true;
+    };
+    const auto response = http_send(request);
+    ASSERT_TRUE(response.ok());
+    EXPECT_EQ(got.size(), take ? 60U : 0U);
+    EXPECT_EQ(response->body.size(), take ? 0U : 60U);
+  }
+}
+
+TEST(HttpUrls, AreResolvedComparedAndEscaped) {
+  EXPECT_EQ(resolve_url("http://h:1/a/b?c", "/d?e").value(), "http://h:1/d?e");
+  EXPECT_EQ(resolve_url("http://h/a/b", "../x").value(), "http://h/x");
+  EXPECT_EQ(resolve_url("http://h/a", "https://other/x").value(), "https://other/x");
+  EXPECT_FALSE(resolve_url("http://h/a", "http://[").ok());
+  EXPECT_TRUE(same_origin("http://H/a", "http://h:80/b"));
+  EXPECT_FALSE(same_origin("http://h/", "https://h/"));
+  EXPECT_FALSE(same_origin("http://h/", "http://h:8080/"));
+  EXPECT_FALSE(same_origin("http://localhost/", "http://127.0.0.1/"));
+  EXPECT_EQ(percent_encode("a b/é"), "a%20b/%C3%A9");
+  EXPECT_EQ(percent_encode("refs/pr/1", false), "refs%2Fpr%2F1");
+}
+
 TEST_F(HttpClient, AReceiverMayStop) {
   ClientRequest request;
   request.url = url("/stream");
