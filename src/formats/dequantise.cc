@@ -3,56 +3,37 @@
 #include <array>
 #include <cassert>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "base/strings.h"
+#include "formats/blocks.h"
 
 namespace graft::formats {
 namespace {
 
-// Files promise no alignment, so values are copied out.
-template <class T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-constexpr size_t kBlock = 32;
-
-// q * d - 8 d and (q - 8) * d differ in rounding; ggml computes the second.
-void unpack_q4_0(const std::byte* block, float* out) {
-  const float scale = half_to_float(load<uint16_t>(block));
-  for (size_t i = 0; i < kBlock / 2; ++i) {
-    const auto pair = std::to_integer<int>(block[2 + i]);
-    out[i] = scale * static_cast<float>((pair & 15) - 8);
-    out[i + kBlock / 2] = scale * static_cast<float>((pair >> 4) - 8);
-  }
-}
-
-void unpack_q4_1(const std::byte* block, float* out) {
-  const float scale = half_to_float(load<uint16_t>(block));
-  const float minimum = half_to_float(load<uint16_t>(block + 2));
-  for (size_t i = 0; i < kBlock / 2; ++i) {
-    const auto pair = std::to_integer<int>(block[4 + i]);
-    out[i] = scale * static_cast<float>(pair & 15) + minimum;
-    out[i + kBlock / 2] = scale * static_cast<float>(pair >> 4) + minimum;
-  }
-}
-
-void unpack_q8_0(const std::byte* block, float* out) {
-  const float scale = half_to_float(load<uint16_t>(block));
-  for (size_t i = 0; i < kBlock; ++i) out[i] = scale * static_cast<float>(std::to_integer<int8_t>(block[2 + i]));
-}
-
 template <class T, class Convert>
 void convert_each(std::span<const std::byte> data, std::span<float> out, Convert convert) {
-  for (size_t i = 0; i < out.size(); ++i) out[i] = convert(load<T>(data.data() + i * sizeof(T)));
+  for (size_t i = 0; i < out.size(); ++i) out[i] = convert(load_value<T>(data.data() + i * sizeof(T)));
 }
 
-void unpack_blocks(const TensorView& view, std::span<float> out, void (*unpack)(const std::byte*, float*)) {
-  const auto block_bytes = static_cast<size_t>(dtype_layout(view.dtype).block_bytes);
-  for (size_t i = 0; i < out.size() / kBlock; ++i) unpack(view.data.data() + i * block_bytes, out.data() + i * kBlock);
+void unpack_blocks(const TensorView& view, std::span<float> out, UnpackBlock unpack) {
+  const DTypeLayout layout = dtype_layout(view.dtype);
+  const auto elements = static_cast<size_t>(layout.block_elements);
+  const auto bytes = static_cast<size_t>(layout.block_bytes);
+  for (size_t i = 0; i < out.size() / elements; ++i) unpack(view.data.data() + i * bytes, out.data() + i * elements);
+}
+
+// The upper byte of a half.
+float e5m2_to_float(uint8_t bits) { return half_to_float(static_cast<uint16_t>(bits << 8)); }
+
+float e4m3_to_float(uint8_t bits) {
+  const int magnitude = bits & 0x7F;
+  if (magnitude == 0x7F) return std::numeric_limits<float>::quiet_NaN();
+  const int exponent = magnitude >> 3;
+  const auto fraction = static_cast<float>(magnitude & 7);
+  const float value = exponent == 0 ? fraction * 0x1p-9F : std::ldexp(8 + fraction, exponent - 10);
+  return (bits & 0x80) != 0 ? -value : value;
 }
 
 }  // namespace
@@ -73,6 +54,10 @@ Status to_float32(const TensorView& view, std::span<float> out) {
                                                         static_cast<size_t>(layout.block_bytes)) {
     return internal_error("tensor '" + printable(view.name) + "': output or data is not of the size of its shape");
   }
+  if (const UnpackBlock unpack = unpack_function(view.dtype); unpack != nullptr) {
+    unpack_blocks(view, out, unpack);
+    return {};
+  }
   switch (view.dtype) {
     case DType::kF64:
       convert_each<double>(view.data, out, [](double value) { return static_cast<float>(value); });
@@ -86,19 +71,31 @@ Status to_float32(const TensorView& view, std::span<float> out) {
     case DType::kBF16:
       convert_each<uint16_t>(view.data, out, bf16_to_float);
       return {};
-    case DType::kQ4_0:
-      unpack_blocks(view, out, unpack_q4_0);
+    case DType::kF8E4M3:
+      convert_each<uint8_t>(view.data, out, e4m3_to_float);
       return {};
-    case DType::kQ4_1:
-      unpack_blocks(view, out, unpack_q4_1);
-      return {};
-    case DType::kQ8_0:
-      unpack_blocks(view, out, unpack_q8_0);
+    case DType::kF8E5M2:
+      convert_each<uint8_t>(view.data, out, e5m2_to_float);
       return {};
     default:
       return unsupported("tensor '" + printable(view.name) + "': " + std::string(dtype_name(view.dtype)) +
                          " values cannot be read as weights");
   }
+}
+
+uint16_t float_to_half(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000U);
+  const uint32_t magnitude = bits & 0x7FFFFFFFU;
+  if (magnitude > 0x7F800000U) return static_cast<uint16_t>(sign | 0x7E00U);
+  if (magnitude >= 0x47800000U) return static_cast<uint16_t>(sign | 0x7C00U);  // 2^16 and more
+  if (magnitude < 0x38800000U) {
+    // Below the normal halves, adding 0.5 leaves the multiple of 2^-24 in the last bits, rounded by the addition.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3F000000U));
+  }
+  const uint32_t rounded = magnitude + 0x0FFFU + ((magnitude >> 13) & 1U);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000U) >> 13));
 }
 
 void to_bf16(std::span<const float> values, std::span<uint16_t> out) {

@@ -8,39 +8,17 @@
 #include "base/strings.h"
 #include "base/utf8.h"
 #include "formats/checked_size.h"
+#include "formats/gguf_types.h"
 
 namespace graft::formats {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF and safetensors are read as they lie in memory");
 
-constexpr uint32_t kVersion = 3;
-constexpr uint64_t kDefaultAlignment = 32;
-constexpr size_t kMostDimensions = 4;
 constexpr int kDeepestArray = 4;
 constexpr uint64_t kLongestKey = 65535;
 
-enum class ValueType : uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64 };
-
-// Every type that ggml has given a number, so that a refusal can name it.
-struct TypeRow {
-  uint32_t number;
-  std::string_view name;
-  std::optional<DType> dtype;
-};
-constexpr std::array kTypes = {
-    TypeRow{0, "F32", DType::kF32},      TypeRow{1, "F16", DType::kF16},       TypeRow{2, "Q4_0", DType::kQ4_0},
-    TypeRow{3, "Q4_1", DType::kQ4_1},    TypeRow{6, "Q5_0", std::nullopt},     TypeRow{7, "Q5_1", std::nullopt},
-    TypeRow{8, "Q8_0", DType::kQ8_0},    TypeRow{9, "Q8_1", std::nullopt},     TypeRow{10, "Q2_K", std::nullopt},
-    TypeRow{11, "Q3_K", std::nullopt},   TypeRow{12, "Q4_K", std::nullopt},    TypeRow{13, "Q5_K", std::nullopt},
-    TypeRow{14, "Q6_K", std::nullopt},   TypeRow{15, "Q8_K", std::nullopt},    TypeRow{16, "IQ2_XXS", std::nullopt},
-    TypeRow{17, "IQ2_XS", std::nullopt}, TypeRow{18, "IQ3_XXS", std::nullopt}, TypeRow{19, "IQ1_S", std::nullopt},
-    TypeRow{20, "IQ4_NL", std::nullopt}, TypeRow{21, "IQ3_S", std::nullopt},   TypeRow{22, "IQ2_S", std::nullopt},
-    TypeRow{23, "IQ4_XS", std::nullopt}, TypeRow{24, "I8", std::nullopt},      TypeRow{25, "I16", std::nullopt},
-    TypeRow{26, "I32", std::nullopt},    TypeRow{27, "I64", std::nullopt},     TypeRow{28, "F64", std::nullopt},
-    TypeRow{29, "IQ1_M", std::nullopt},  TypeRow{30, "BF16", DType::kBF16},    TypeRow{34, "TQ1_0", std::nullopt},
-    TypeRow{35, "TQ2_0", std::nullopt},  TypeRow{39, "MXFP4", std::nullopt},   TypeRow{40, "NVFP4", std::nullopt},
-};
+using ValueType = GgufType;
 
 // The bytes not read yet. Reading past the end is an error value, never an access.
 class Cursor {
@@ -256,13 +234,11 @@ struct TensorInfo {
 };
 
 Result<DType> dtype_of(uint32_t number, const std::string& place) {
-  for (const TypeRow& row : kTypes) {
-    if (row.number != number) continue;
-    if (row.dtype) return *row.dtype;
-    return unsupported(place + ": type " + std::string(row.name) +
-                       " is not supported; use a file with F32, F16, BF16, Q8_0, Q4_1 or Q4_0 weights");
-  }
-  return invalid(place + ": type number " + std::to_string(number) + " is not known");
+  const GgufTensorType* type = gguf_tensor_type(number);
+  if (type == nullptr) return invalid(place + ": type number " + std::to_string(number) + " is not known");
+  if (type->dtype) return *type->dtype;
+  return unsupported(place + ": type " + std::string(type->name) +
+                     " is not supported; use a file with F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K or similar weights");
 }
 
 Result<TensorInfo> take_tensor_info(Cursor& cursor, uint64_t number) {
@@ -272,7 +248,7 @@ Result<TensorInfo> take_tensor_info(Cursor& cursor, uint64_t number) {
   info.view.name = name;
   const std::string place = "tensor '" + printable(name) + "'";
   GRAFT_TRY(const uint32_t dimensions, cursor.take<uint32_t>());
-  if (dimensions > kMostDimensions)
+  if (dimensions > kGgufMostDimensions)
     return invalid(place + ": " + std::to_string(dimensions) + " dimensions; at most 4 exist");
   for (uint32_t i = 0; i < dimensions; ++i) {
     GRAFT_TRY(const uint64_t size, cursor.take<uint64_t>());
@@ -305,7 +281,7 @@ Result<std::vector<TensorInfo>> take_tensor_infos(Cursor& cursor, uint64_t count
 }
 
 Result<uint64_t> alignment_of(const GgufMetadata& metadata) {
-  GRAFT_TRY(const int64_t alignment, metadata.integer_or("general.alignment", kDefaultAlignment));
+  GRAFT_TRY(const int64_t alignment, metadata.integer_or("general.alignment", kGgufAlignment));
   if (alignment < 8 || alignment > (1 << 20) || !std::has_single_bit(static_cast<uint64_t>(alignment))) {
     return invalid("metadata key 'general.alignment' must be a power of two from 8 to 1048576");
   }
@@ -349,10 +325,10 @@ Status place_tensors(std::vector<TensorInfo>& infos, std::span<const std::byte> 
 
 Status check_start(Cursor& cursor) {
   GRAFT_TRY(const uint32_t magic, cursor.take<uint32_t>());
-  if (magic != 0x46554747) return invalid("not a GGUF file");
+  if (magic != kGgufMagic) return invalid("not a GGUF file");
   GRAFT_TRY(const uint32_t version, cursor.take<uint32_t>());
-  if (version == kVersion) return {};
-  if (version == __builtin_bswap32(kVersion)) {
+  if (version == kGgufVersion) return {};
+  if (version == __builtin_bswap32(kGgufVersion)) {
     return unsupported("a big-endian GGUF file; convert it to little-endian with gguf's gguf_convert_endian script");
   }
   return unsupported("GGUF version " + std::to_string(version) +
@@ -375,22 +351,6 @@ Result<GgufContents> parse_gguf(std::span<const std::byte> file) {
   GRAFT_CHECK_OK(place_tensors(infos, data, alignment));
   for (TensorInfo& info : infos) contents.tensors.push_back(std::move(info.view));
   return contents;
-}
-
-GgufFile::GgufFile(MappedFile map, GgufContents contents) : map_(std::move(map)), contents_(std::move(contents)) {
-  for (size_t i = 0; i < contents_.tensors.size(); ++i) index_[contents_.tensors[i].name] = i;
-}
-
-Result<GgufFile> GgufFile::open(const std::filesystem::path& path) {
-  GRAFT_TRY(MappedFile map, MappedFile::open(path));
-  auto contents = parse_gguf(map.bytes());
-  if (!contents.ok()) return at(path.string(), contents.error());
-  return GgufFile(std::move(map), std::move(contents).value());
-}
-
-const TensorView* GgufFile::find(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
-  return found == index_.end() ? nullptr : &contents_.tensors[found->second];
 }
 
 }  // namespace graft::formats

@@ -56,21 +56,33 @@ struct GgufContents {
 // and names, shapes, alignment, and that no two tensors overlap. Tensor types that cannot be read are refused by name.
 Result<GgufContents> parse_gguf(std::span<const std::byte> file);
 
-// One mapped file. Views and strings live as long as this, or what it was moved to.
+// A model's file, or all parts of a split model, mapped. Views and strings live as long as this, or what it was moved
+// to.
+//
+// The parts of a split model are NAME-00001-of-0000N.gguf to NAME-0000N-of-0000N.gguf, as llama-gguf-split makes them;
+// opening any of them opens all. The metadata is the first part's. "split.no" (from 0) and "split.count" must agree
+// with the names, and "split.tensors.count" with the tensors of all parts together.
 class GgufFile {
  public:
+  struct Part {
+    std::filesystem::path path;
+    MappedFile map;
+  };
+
   static Result<GgufFile> open(const std::filesystem::path& path);
 
-  [[nodiscard]] const GgufMetadata& metadata() const { return contents_.metadata; }
-  [[nodiscard]] const std::vector<TensorView>& tensors() const { return contents_.tensors; }
+  [[nodiscard]] const GgufMetadata& metadata() const { return metadata_; }
+  [[nodiscard]] const std::vector<TensorView>& tensors() const { return tensors_; }
   [[nodiscard]] const TensorView* find(std::string_view name) const;  // null where there is none
-  [[nodiscard]] std::span<const std::byte> bytes() const { return map_.bytes(); }
+  [[nodiscard]] const std::vector<Part>& parts() const { return parts_; }
 
  private:
-  GgufFile(MappedFile map, GgufContents contents);
+  GgufFile() = default;
+  Status add_part(const std::filesystem::path& path, MappedFile map, GgufContents contents);
 
-  MappedFile map_;
-  GgufContents contents_;
+  std::vector<Part> parts_;
+  GgufMetadata metadata_;
+  std::vector<TensorView> tensors_;
   std::unordered_map<std::string, size_t> index_;
 };
 

@@ -64,26 +64,6 @@ std::optional<std::string> rename(std::string_view name, std::string_view NamePa
   return in_layer ? search(kLayerNames) : search(kGlobalNames);
 }
 
-// The divisors of the rotary frequencies that Llama 3's rope scaling comes to (as transformers computes it).
-std::vector<double> llama3_divisors(const RopeSpec& rope, int64_t head_dim) {
-  std::vector<double> divisors;
-  const auto context = static_cast<double>(rope.original_max_position);
-  for (int64_t i = 0; i < head_dim; i += 2) {
-    const double frequency = std::pow(rope.theta, -static_cast<double>(i) / static_cast<double>(head_dim));
-    const double wavelength = 2 * std::numbers::pi / frequency;
-    if (wavelength < context / rope.high_freq_factor) {
-      divisors.push_back(1);
-    } else if (wavelength > context / rope.low_freq_factor) {
-      divisors.push_back(rope.factor);
-    } else {
-      const double smooth =
-          (context / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-      divisors.push_back(1 / ((1 - smooth) / rope.factor + smooth));
-    }
-  }
-  return divisors;
-}
-
 // Every Llama 3 model uses low 1, high 4 and 8192; only the factor varies, and it is the largest divisor.
 Result<RopeSpec> recover_llama3(const TensorView& tensor, RopeSpec rope, int64_t head_dim) {
   std::vector<float> stored(static_cast<size_t>(tensor.elements()));
@@ -94,7 +74,7 @@ Result<RopeSpec> recover_llama3(const TensorView& tensor, RopeSpec rope, int64_t
   rope.original_max_position = 8192;
   rope.factor = 1;
   for (const float divisor : stored) rope.factor = std::max(rope.factor, static_cast<double>(divisor));
-  const std::vector<double> expected = llama3_divisors(rope, head_dim);
+  const std::vector<double> expected = llama3_rope_divisors(rope, head_dim);
   bool same = expected.size() == stored.size() && std::isfinite(rope.factor);
   for (size_t i = 0; same && i < stored.size(); ++i) same = std::abs(stored[i] - expected[i]) <= 1e-4 * expected[i];
   if (!same) return unsupported("tensor 'rope_freqs.weight': its frequencies are not those of Llama 3's rope scaling");
@@ -125,10 +105,6 @@ Status check_architecture(const GgufMetadata& metadata) {
   }
   GRAFT_TRY(const int64_t experts, metadata.integer_or("llama.expert_count", 0));
   if (experts > 0) return unsupported("a mixture of experts is not supported");
-  GRAFT_TRY(const int64_t parts, metadata.integer_or("split.count", 1));
-  if (parts > 1)
-    return unsupported("one of " + std::to_string(parts) +
-                       " parts of a split model; join them with llama-gguf-split --merge");
   return {};
 }
 
@@ -186,6 +162,25 @@ std::optional<std::string> hf_name_of_gguf(std::string_view name) {
 
 std::optional<std::string> gguf_name_of_hf(std::string_view name) {
   return rename(name, &NamePair::hf, &NamePair::gguf, kHfLayer, kGgufLayer);
+}
+
+std::vector<double> llama3_rope_divisors(const RopeSpec& rope, int64_t head_dim) {
+  std::vector<double> divisors;
+  const auto context = static_cast<double>(rope.original_max_position);
+  for (int64_t i = 0; i < head_dim; i += 2) {
+    const double frequency = std::pow(rope.theta, -static_cast<double>(i) / static_cast<double>(head_dim));
+    const double wavelength = 2 * std::numbers::pi / frequency;
+    if (wavelength < context / rope.high_freq_factor) {
+      divisors.push_back(1);
+    } else if (wavelength > context / rope.low_freq_factor) {
+      divisors.push_back(rope.factor);
+    } else {
+      const double smooth =
+          (context / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+      divisors.push_back(1 / ((1 - smooth) / rope.factor + smooth));
+    }
+  }
+  return divisors;
 }
 
 Result<ModelSpec> spec_from_gguf(const GgufFile& file) {

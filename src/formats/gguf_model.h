@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "formats/gguf.h"
@@ -19,6 +20,9 @@ Result<ModelSpec> spec_from_gguf(const GgufFile& file);
 std::optional<std::string> hf_name_of_gguf(std::string_view name);
 // The way back.
 std::optional<std::string> gguf_name_of_hf(std::string_view name);
+
+// The divisors of the rotary frequencies that Llama 3's rope scaling comes to (as transformers computes it).
+std::vector<double> llama3_rope_divisors(const RopeSpec& rope, int64_t head_dim);
 
 // A tokenizer.json that behaves as the one Hugging Face ships for these models: byte-level BPE
 // ("tokenizer.ggml.model" gpt2) with the pre-tokenizer that "tokenizer.ggml.pre" names.

@@ -51,10 +51,18 @@ class GgufSource final : public ModelSource {
     return undo_rotary_order(*values, query ? spec_.num_heads : spec_.num_kv_heads, spec_.head_dim, columns);
   }
 
-  std::vector<std::filesystem::path> files() const override { return {path_}; }
+  std::vector<std::filesystem::path> files() const override {
+    std::vector<std::filesystem::path> files;
+    for (const GgufFile::Part& part : file_.parts()) files.push_back(part.path);
+    return files;
+  }
 
-  // Everything is in the one file.
-  Result<std::string> digest() const override { return sha256_hex(file_.bytes()); }
+  // Everything is in the one file, or in its parts.
+  Result<std::string> digest() const override {
+    Sha256 digest;
+    for (const GgufFile::Part& part : file_.parts()) digest.update(part.map.bytes());
+    return digest.hex();
+  }
 
  private:
   [[nodiscard]] const TensorView* find(std::string_view hf_name) const {

@@ -79,7 +79,7 @@ w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); 
 
 TEST(Gguf, ReadsWhatThePackageWrites) {
   TestDirectory dir;
-  ASSERT_EQ(run_python(kEveryKind, {dir / "m.gguf", "F32,F16,BF16,Q4_0,Q4_1,Q8_0"}), "");
+  ASSERT_EQ(run_python(kEveryKind, {dir / "m.gguf", "F32,F16,BF16,Q4_0,Q4_1,Q5_0,Q5_1,Q8_0"}), "");
   const GgufFile file = GgufFile::open(dir / "m.gguf").value();
   const GgufMetadata& metadata = file.metadata();
   EXPECT_EQ(metadata.integer("u8").value(), 200);
@@ -99,7 +99,7 @@ TEST(Gguf, ReadsWhatThePackageWrites) {
   EXPECT_THAT(metadata.integer("text").error().message, HasSubstr("'text' must be a whole number"));
   EXPECT_THAT(metadata.integer("none").error().message, HasSubstr("'none' is missing"));
 
-  ASSERT_EQ(file.tensors().size(), 6U);
+  ASSERT_EQ(file.tensors().size(), 8U);
   EXPECT_THAT(file.find("t.Q4_1")->shape, ElementsAre(3, 64));
   const std::string printed = run_python(R"(
 import sys, gguf
@@ -119,10 +119,10 @@ for t in gguf.GGUFReader(sys.argv[1]).tensors:
 
 TEST(Gguf, TypesThatCannotBeReadAreNamed) {
   TestDirectory dir;
-  ASSERT_EQ(run_python(kEveryKind, {dir / "m.gguf", "F32,Q5_0"}), "");
+  ASSERT_EQ(run_python(kEveryKind, {dir / "m.gguf", "F32,MXFP4"}), "");
   const Error error = GgufFile::open(dir / "m.gguf").error();
   EXPECT_EQ(error.kind, ErrorKind::kUnsupported);
-  EXPECT_THAT(error.message, HasSubstr("tensor 't.Q5_0': type Q5_0 is not supported"));
+  EXPECT_THAT(error.message, HasSubstr("tensor 't.MXFP4': type MXFP4 is not supported"));
 }
 
 TEST(Gguf, OtherVersionsAndByteOrdersAreRefusedWithTheReason) {
@@ -180,7 +180,7 @@ TEST(Gguf, LyingTensorsAreRefusedByName) {
   EXPECT_THAT(one({0}, 0, 0, 16), HasSubstr("out of range"));
   EXPECT_THAT(one({33}, 2, 0, 64), HasSubstr("not whole blocks of Q4_0"));
   EXPECT_THAT(one({4}, 5, 0, 16), HasSubstr("type number 5 is not known"));
-  EXPECT_THAT(one({256}, 14, 0, 210), HasSubstr("type Q6_K is not supported"));
+  EXPECT_THAT(one({256}, 16, 0, 66), HasSubstr("type IQ2_XXS is not supported"));
   EXPECT_THAT(refusal(Builder().start(2, 0).tensor("a", {16}, 0, 0).tensor("b", {8}, 0, 32).data(64).bytes()),
               HasSubstr("'a' and 'b' overlap"));
   EXPECT_THAT(refusal(Builder().start(2, 0).tensor("a", {8}, 0, 0).tensor("a", {8}, 0, 32).data(64).bytes()),
@@ -208,6 +208,53 @@ TEST(Gguf, CutAndMutatedFilesNeverCrash) {
       (void)to_float32(view, values).ok();
     }
   }
+}
+
+// Three parts D/m-0000K-of-00003.gguf, written by the package, and the same in one file D/whole.gguf.
+constexpr const char* kParts = R"(
+import sys, pathlib, numpy as np, gguf
+d = pathlib.Path(sys.argv[1])
+def write(out, **split):
+    w = gguf.GGUFWriter(out, "llama", **split)
+    w.add_uint32("answer", 42)
+    for i in range(6): w.add_tensor(f"t{i}", np.full((2, 32), i, np.float32))
+    w.write_header_to_file(); w.write_kv_data_to_file(); w.write_tensors_to_file(); w.close()
+write(d / "whole.gguf")
+write(d / "m.gguf", split_max_tensors=2)
+)";
+
+TEST(GgufParts, AnyPartOpensAll) {
+  TestDirectory dir;
+  ASSERT_EQ(run_python(kParts, {dir.path()}), "");
+  const GgufFile whole = GgufFile::open(dir / "whole.gguf").value();
+  for (const char* name : {"m-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00003-of-00003.gguf"}) {
+    const auto file = GgufFile::open(dir / name);
+    ASSERT_TRUE(file.ok()) << file.error().message;
+    EXPECT_EQ(file->parts().size(), 3U);
+    EXPECT_EQ(file->metadata().integer("answer").value(), 42);
+    ASSERT_EQ(file->tensors().size(), whole.tensors().size());
+    for (const TensorView& tensor : whole.tensors()) {
+      const TensorView* part = file->find(tensor.name);
+      ASSERT_NE(part, nullptr) << tensor.name;
+      ASSERT_EQ(part->data.size(), tensor.data.size());
+      EXPECT_EQ(std::memcmp(part->data.data(), tensor.data.data(), tensor.data.size()), 0) << tensor.name;
+    }
+  }
+}
+
+TEST(GgufParts, MissingRenamedAndForeignPartsAreNamed) {
+  TestDirectory dir;
+  ASSERT_EQ(run_python(kParts, {dir.path()}), "");
+  const auto message = [&](const char* name) {
+    const auto file = GgufFile::open(dir / name);
+    return file.ok() ? "accepted" : file.error().message;
+  };
+  fs::copy_file(dir / "m-00001-of-00003.gguf", dir / "first.gguf");
+  EXPECT_THAT(message("first.gguf"), HasSubstr("its name must end in '-00001-of-00003.gguf'"));
+  fs::rename(dir / "m-00002-of-00003.gguf", dir / "two");
+  EXPECT_THAT(message("m-00001-of-00003.gguf"), AllOf(HasSubstr("m-00002-of-00003.gguf"), HasSubstr("is missing")));
+  fs::copy_file(dir / "whole.gguf", dir / "m-00002-of-00003.gguf");
+  EXPECT_THAT(message("m-00001-of-00003.gguf"), HasSubstr("not part 2 of 3 of this model"));
 }
 
 }  // namespace

@@ -5,10 +5,11 @@
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "base/mapped_file.h"
 #include "base/strings.h"
+#include "formats/checkpoint.h"
 #include "formats/hf_config.h"
 #include "formats/model_sources.h"
-#include "formats/safetensors.h"
 
 namespace graft::formats {
 namespace {
@@ -66,8 +67,7 @@ bool ignorable(std::string_view name, const ModelSpec& spec) {
 
 class HfSource final : public ModelSource {
  public:
-  HfSource(fs::path path, SafetensorsCheckpoint checkpoint)
-      : ModelSource(std::move(path)), checkpoint_(std::move(checkpoint)) {}
+  HfSource(fs::path path, Checkpoint checkpoint) : ModelSource(std::move(path)), checkpoint_(std::move(checkpoint)) {}
 
   Status load() {
     GRAFT_TRY(spec_, read_hf_config(path_));
@@ -103,7 +103,7 @@ class HfSource final : public ModelSource {
     for (const std::string_view name : kTextFiles) {
       if (fs::exists(path_ / name)) files.push_back(path_ / name);
     }
-    for (const SafetensorsFile& file : checkpoint_.files()) files.push_back(file.path());
+    for (const auto& file : checkpoint_.files()) files.push_back(file->path());
     return files;
   }
 
@@ -118,7 +118,7 @@ class HfSource final : public ModelSource {
       GRAFT_TRY(const MappedFile file, MappedFile::open(path_ / name));
       add(name, file.bytes());
     }
-    for (const SafetensorsFile& file : checkpoint_.files()) add(file.path().filename().string(), file.bytes());
+    for (const auto& file : checkpoint_.files()) add(file->path().filename().string(), file->bytes());
     return digest.hex();
   }
 
@@ -136,7 +136,7 @@ class HfSource final : public ModelSource {
     return {};
   }
 
-  SafetensorsCheckpoint checkpoint_;
+  Checkpoint checkpoint_;
 };
 
 }  // namespace
@@ -148,7 +148,7 @@ Result<std::unique_ptr<ModelSource>> open_hf_source(const fs::path& directory) {
   if (!fs::exists(directory / "tokenizer.json")) {
     return not_found(directory.string() + ": no tokenizer.json; save the tokenizer with transformers' save_pretrained");
   }
-  GRAFT_TRY(SafetensorsCheckpoint checkpoint, SafetensorsCheckpoint::open(directory));
+  GRAFT_TRY(Checkpoint checkpoint, Checkpoint::open(directory));
   auto source = std::make_unique<HfSource>(directory, std::move(checkpoint));
   GRAFT_CHECK_OK(source->load());
   return std::unique_ptr<ModelSource>(std::move(source));

@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <tuple>
 
-#include "base/files.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/checked_size.h"
@@ -144,79 +143,6 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path)
 const TensorView* SafetensorsFile::find(std::string_view name) const {
   const auto found = index_.find(std::string(name));
   return found == index_.end() ? nullptr : &contents_.tensors[found->second];
-}
-
-// ---- sharded checkpoints ----
-
-namespace {
-
-// A shard's name comes from a file that may be hostile: it must stay in the checkpoint's directory.
-bool is_plain_file_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos;
-}
-
-Result<StringMap> read_weight_map(const std::filesystem::path& path) {
-  GRAFT_TRY(const std::string text, read_file(path));
-  auto parsed = parse_json(text);
-  if (!parsed.ok()) return at(path.string(), parsed.error());
-  const json& index = *parsed;
-  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    return invalid(path.string() + ": no weight_map");
-  }
-  StringMap map;
-  for (const auto& [name, file] : index["weight_map"].items()) {
-    if (!file.is_string() || !is_plain_file_name(file.get_ref<const std::string&>())) {
-      return invalid(path.string() + ": tensor '" + printable(name) + "' does not name a file of this directory");
-    }
-    map[name] = file.get<std::string>();
-  }
-  if (map.empty()) return invalid(path.string() + ": weight_map is empty");
-  return map;
-}
-
-}  // namespace
-
-Result<SafetensorsCheckpoint> SafetensorsCheckpoint::open(const std::filesystem::path& directory) {
-  SafetensorsCheckpoint checkpoint;
-  std::error_code error;
-  const auto single = directory / "model.safetensors";
-  const auto index = directory / "model.safetensors.index.json";
-  if (std::filesystem::exists(single, error)) {
-    GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(single));
-    for (const TensorView& tensor : file.tensors()) checkpoint.file_of_[tensor.name] = 0;
-    checkpoint.files_.push_back(std::move(file));
-    return checkpoint;
-  }
-  if (!std::filesystem::exists(index, error)) {
-    return not_found(directory.string() + ": neither model.safetensors nor model.safetensors.index.json is there");
-  }
-  GRAFT_TRY(const StringMap weight_map, read_weight_map(index));
-  std::map<std::string, size_t> opened;
-  for (const auto& [name, file_name] : weight_map) {
-    auto shard = opened.find(file_name);
-    if (shard == opened.end()) {
-      GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(directory / file_name));
-      shard = opened.emplace(file_name, checkpoint.files_.size()).first;
-      checkpoint.files_.push_back(std::move(file));
-    }
-    if (checkpoint.files_[shard->second].find(name) == nullptr) {
-      return invalid(index.string() + ": tensor '" + printable(name) + "' is not in " + file_name);
-    }
-    checkpoint.file_of_[name] = shard->second;
-  }
-  return checkpoint;
-}
-
-std::vector<std::string> SafetensorsCheckpoint::names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, file] : file_of_) names.push_back(name);
-  return names;
-}
-
-const TensorView* SafetensorsCheckpoint::find(std::string_view name) const {
-  const auto found = file_of_.find(name);
-  return found == file_of_.end() ? nullptr : files_[found->second].find(name);
 }
 
 }  // namespace graft::formats

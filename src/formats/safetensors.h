@@ -48,19 +48,4 @@ class SafetensorsFile {
   std::unordered_map<std::string, size_t> index_;
 };
 
-// A checkpoint's weights: model.safetensors, or the shards that model.safetensors.index.json names. Where both are
-// there, the single file is read, as transformers does.
-class SafetensorsCheckpoint {
- public:
-  static Result<SafetensorsCheckpoint> open(const std::filesystem::path& directory);
-
-  [[nodiscard]] std::vector<std::string> names() const;               // sorted
-  [[nodiscard]] const TensorView* find(std::string_view name) const;  // null where there is none
-  [[nodiscard]] const std::vector<SafetensorsFile>& files() const { return files_; }
-
- private:
-  std::vector<SafetensorsFile> files_;
-  std::map<std::string, size_t, std::less<>> file_of_;  // tensor name -> index in files_
-};
-
 }  // namespace graft::formats

@@ -147,7 +147,7 @@ TEST(Safetensors, LyingHeadersAreRefusedWithTheReason) {
                       R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
                       8),
               HasSubstr("overlaps"));
-  EXPECT_THAT(refusal(R"({"t":{"dtype":"F8_E5M2","shape":[1],"data_offsets":[0,1]}})", 1), HasSubstr("'F8_E5M2'"));
+  EXPECT_THAT(refusal(R"({"t":{"dtype":"F8_E8M0","shape":[1],"data_offsets":[0,1]}})", 1), HasSubstr("'F8_E8M0'"));
   EXPECT_THAT(refusal(R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}})", 1),
               HasSubstr("unknown key 'x'"));
   EXPECT_THAT(refusal(R"({"__metadata__":{"a":1}})", 0), HasSubstr("not a string"));
@@ -180,45 +180,6 @@ TEST(Safetensors, CutAndMutatedFilesNeverCrash) {
       (void)to_float32(view, values).ok();
     }
   }
-}
-
-TEST(SafetensorsCheckpoint, ShardsAreReadThroughTheirIndex) {
-  TestDirectory dir;
-  ASSERT_EQ(run_python(R"(
-import sys, json, torch
-from safetensors.torch import save_file
-d = sys.argv[1]
-save_file({"a": torch.ones(2), "unlisted": torch.ones(1)}, d + "/model-00001-of-00002.safetensors")
-save_file({"b": torch.full((3,), 2.0)}, d + "/model-00002-of-00002.safetensors")
-json.dump({"metadata": {"total_size": 20}, "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}},
-          open(d + "/model.safetensors.index.json", "w"))
-)",
-                       {dir.path()}),
-            "");
-  const SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint::open(dir.path()).value();
-  EXPECT_THAT(checkpoint.names(), ElementsAre("a", "b"));
-  EXPECT_EQ(floats(*checkpoint.find("b")), (std::vector<float>{2, 2, 2}));
-  EXPECT_EQ(checkpoint.find("unlisted"), nullptr);
-}
-
-TEST(SafetensorsCheckpoint, BrokenIndexesAreRefused) {
-  TestDirectory dir;
-  auto message = [&](const std::string& index) {
-    std::ofstream(dir / "model.safetensors.index.json") << index;
-    const auto checkpoint = SafetensorsCheckpoint::open(dir.path());
-    return checkpoint.ok() ? "accepted" : checkpoint.error().message;
-  };
-  EXPECT_EQ(SafetensorsCheckpoint::open(dir.path()).error().kind, ErrorKind::kNotFound);
-  EXPECT_THAT(message("{}"), HasSubstr("no weight_map"));
-  EXPECT_THAT(message(R"({"weight_map":{}})"), HasSubstr("empty"));
-  EXPECT_THAT(message(R"({"weight_map":{"a":"../secret.safetensors"}})"), HasSubstr("file of this directory"));
-  EXPECT_THAT(message(R"({"weight_map":{"a":"shard.safetensors"}})"), HasSubstr("shard.safetensors"));
-  const std::vector<float> one = {1};
-  ASSERT_TRUE(
-      write_safetensors(dir / "shard.safetensors", std::vector{TensorView{"b", DType::kF32, {1}, bytes_of(one)}}).ok());
-  EXPECT_THAT(message(R"({"weight_map":{"a":"shard.safetensors"}})"),
-              HasSubstr("tensor 'a' is not in shard.safetensors"));
-  EXPECT_EQ(message(R"({"weight_map":{"b":"shard.safetensors"}})"), "accepted");
 }
 
 }  // namespace

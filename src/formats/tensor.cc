@@ -12,15 +12,22 @@ struct DTypeRow {
   bool in_safetensors;
 };
 
-// Block layouts of the quantised kinds: a half-precision scale (and minimum for Q4_1), then the quants.
+// Elements and bytes of a block: dequantise.h says what is in it.
 constexpr std::array kDTypes = {
-    DTypeRow{DType::kF64, "F64", {1, 8}, true},      DTypeRow{DType::kF32, "F32", {1, 4}, true},
-    DTypeRow{DType::kF16, "F16", {1, 2}, true},      DTypeRow{DType::kBF16, "BF16", {1, 2}, true},
-    DTypeRow{DType::kI64, "I64", {1, 8}, true},      DTypeRow{DType::kI32, "I32", {1, 4}, true},
-    DTypeRow{DType::kI16, "I16", {1, 2}, true},      DTypeRow{DType::kI8, "I8", {1, 1}, true},
-    DTypeRow{DType::kU8, "U8", {1, 1}, true},        DTypeRow{DType::kBool, "BOOL", {1, 1}, true},
-    DTypeRow{DType::kQ4_0, "Q4_0", {32, 18}, false}, DTypeRow{DType::kQ4_1, "Q4_1", {32, 20}, false},
-    DTypeRow{DType::kQ8_0, "Q8_0", {32, 34}, false},
+    DTypeRow{DType::kF64, "F64", {1, 8}, true},           DTypeRow{DType::kF32, "F32", {1, 4}, true},
+    DTypeRow{DType::kF16, "F16", {1, 2}, true},           DTypeRow{DType::kBF16, "BF16", {1, 2}, true},
+    DTypeRow{DType::kF8E4M3, "F8_E4M3", {1, 1}, true},    DTypeRow{DType::kF8E5M2, "F8_E5M2", {1, 1}, true},
+    DTypeRow{DType::kI64, "I64", {1, 8}, true},           DTypeRow{DType::kI32, "I32", {1, 4}, true},
+    DTypeRow{DType::kI16, "I16", {1, 2}, true},           DTypeRow{DType::kI8, "I8", {1, 1}, true},
+    DTypeRow{DType::kU64, "U64", {1, 8}, true},           DTypeRow{DType::kU32, "U32", {1, 4}, true},
+    DTypeRow{DType::kU16, "U16", {1, 2}, true},           DTypeRow{DType::kU8, "U8", {1, 1}, true},
+    DTypeRow{DType::kBool, "BOOL", {1, 1}, true},         DTypeRow{DType::kQ4_0, "Q4_0", {32, 18}, false},
+    DTypeRow{DType::kQ4_1, "Q4_1", {32, 20}, false},      DTypeRow{DType::kQ5_0, "Q5_0", {32, 22}, false},
+    DTypeRow{DType::kQ5_1, "Q5_1", {32, 24}, false},      DTypeRow{DType::kQ8_0, "Q8_0", {32, 34}, false},
+    DTypeRow{DType::kIQ4NL, "IQ4_NL", {32, 18}, false},   DTypeRow{DType::kQ2K, "Q2_K", {256, 84}, false},
+    DTypeRow{DType::kQ3K, "Q3_K", {256, 110}, false},     DTypeRow{DType::kQ4K, "Q4_K", {256, 144}, false},
+    DTypeRow{DType::kQ5K, "Q5_K", {256, 176}, false},     DTypeRow{DType::kQ6K, "Q6_K", {256, 210}, false},
+    DTypeRow{DType::kIQ4XS, "IQ4_XS", {256, 136}, false},
 };
 
 constexpr const DTypeRow& row(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
