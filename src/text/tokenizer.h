@@ -27,8 +27,8 @@ struct ProtectedSpan {
 
 struct Encoding {
   std::vector<int32_t> ids;
-  // Byte range of the input each id came from; it may begin or end inside a character. Tokens that the post-processor
-  // put in have [0, 0).
+  // Byte range of the input each id came from, as `tokenizers` counts it, but for its widening to whole characters: it
+  // may begin or end inside one. Tokens that the post-processor put in have [0, 0).
   std::vector<std::pair<size_t, size_t>> offsets;
 };
 
@@ -45,8 +45,10 @@ class Tokenizer {
   // Any bytes: every maximal ill-formed sequence counts as one U+FFFD, as Rust's String::from_utf8_lossy has it.
   [[nodiscard]] Encoding encode(std::string_view text, const EncodeOptions& options = {},
                                 std::span<const ProtectedSpan> protected_spans = {}) const;
-  // Equal to `tokenizers`' decode: invalid UTF-8 becomes U+FFFD.
-  [[nodiscard]] std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
+  // Equal to `tokenizers`' decode: invalid UTF-8 becomes U+FFFD. With `clean_up_spaces`, to transformers' where
+  // clean_up_tokenization_spaces is set: no space in front of punctuation and English contractions.
+  [[nodiscard]] std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true,
+                                   bool clean_up_spaces = false) const;
 
   [[nodiscard]] int32_t vocab_size() const;                 // one more than the largest id, added tokens included
   [[nodiscard]] std::string id_to_token(int32_t id) const;  // as written in the vocabulary; empty where there is none
@@ -62,10 +64,12 @@ class Tokenizer {
 
 // Turns ids into text as they come. Text that ends in half a character, or that a later token may still change,
 // is held back; the concatenation of everything emitted equals Tokenizer::decode of all ids. Time and memory per id do
-// not grow with the length of the text. The tokenizer must outlive it.
+// not grow with the length of the text, but for decoders that replace a regular expression in all of it, and for a run
+// of tokens that stand for single bytes, which is valid or not as a whole. The tokenizer must outlive it.
 class IncrementalDetokenizer {
  public:
-  explicit IncrementalDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens = true);
+  explicit IncrementalDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens = true,
+                                  bool clean_up_spaces = false);
   ~IncrementalDetokenizer();
   IncrementalDetokenizer(IncrementalDetokenizer&&) noexcept;
   IncrementalDetokenizer& operator=(IncrementalDetokenizer&&) noexcept;

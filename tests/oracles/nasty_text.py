@@ -45,6 +45,20 @@ def nasty_strings(count=1200, seed=20240607):
     return strings
 
 
+NASTY_ALPHABET = (" \n\t▁'aAbeé\u0301\u0323ßİ漢字あア゙ﾊﾟ한\u1112\u1161\u11ab👍🏽👩\u200d🇩<>|s/0٣½ﬁ.,!?-_\ufe0f\r\u3000\xa0\xad\u200b\ufeff\ufffd"
+                  "\x00\x85\u2028तिकЖΣςʼ’ſK\U0001d7d8\U00011938")
+
+
+def fuzzed_strings(count=800, seed=4, alphabet=NASTY_ALPHABET):
+    """Random strings over few characters, so that they meet in every order."""
+    rng = random.Random(seed)
+    strings = []
+    for _ in range(count):
+        used = rng.choices(alphabet, k=rng.choice([2, 4, 12]))
+        strings.append("".join(rng.choices(used, k=rng.randint(1, 24))))
+    return strings
+
+
 def random_character(rng):
     top = rng.choice([0x80, 0x80, 0x250, 0x3000, 0xD800, 0x20000, 0x110000])
     while True:

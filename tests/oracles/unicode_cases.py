@@ -2,8 +2,8 @@
 
     python3 -m tests.oracles.unicode_cases WHICH FOLDER
 
-WHICH `classes` writes FOLDER/classes.json: sorted lists of code points. `nfc` writes pairs of lines to FOLDER/nfc.txt:
-JSON strings, a text and its normal form. `casing` writes FOLDER/casing.jsonl: text, upper, lower, title, capitalize,
+WHICH `classes` writes FOLDER/classes.json: sorted lists of code points. `forms` writes FOLDER/forms.jsonl: texts and
+their four normal forms. `casing` writes FOLDER/casing.jsonl: text, upper, lower, title, capitalize,
 stripped, repr.
 """
 
@@ -63,7 +63,7 @@ def classes():
             "word": word_characters()}
 
 
-def nfc_inputs():
+def form_inputs():
     rng = random.Random(5)
     low = [c for c in ALL if c < 0x20000] + list(range(0x2F800, 0x2FA20)) + list(range(0xE0000, 0xE0200))
     for block in range(0, len(low), 64):
@@ -94,10 +94,11 @@ def main():
     which, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     if which == "classes":
         (folder / "classes.json").write_text(json.dumps(classes()))
-    elif which == "nfc":
-        with open(folder / "nfc.txt", "w") as lines:
-            for text in nfc_inputs():
-                lines.write(json.dumps(text) + "\n" + json.dumps(normalizers.NFC().normalize_str(text)) + "\n")
+    elif which == "forms":
+        with open(folder / "forms.jsonl", "w") as lines:
+            for text in form_inputs():
+                forms = {name: getattr(normalizers, name)().normalize_str(text) for name in ("NFC", "NFD", "NFKC", "NFKD")}
+                lines.write(json.dumps({"text": text, **forms}) + "\n")
     else:
         with open(folder / "casing.jsonl", "w") as lines:
             for text in casing_inputs():

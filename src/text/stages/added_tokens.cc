@@ -92,7 +92,7 @@ Result<AddedTokens> AddedTokens::from_json(const nlohmann::json* tokens, const M
   if (!tokens->is_array()) {
     return invalid(std::string("added_tokens: expected an array, found ") + tokens->type_name());
   }
-  int32_t next_id = model.id_limit();
+  int32_t next_id = model.size();
   for (size_t i = 0; i < tokens->size(); ++i) {
     const std::string path = "added_tokens[" + std::to_string(i) + "]";
     GRAFT_TRY(AddedToken token, read_token((*tokens)[i], path));
@@ -109,14 +109,23 @@ Result<AddedTokens> AddedTokens::from_json(const nlohmann::json* tokens, const M
     if (in_model < 0) ++next_id;
     if (!added.by_content_.emplace(token.content, i).second) return invalid(path + ": " + name + " appears twice");
     added.by_id_.emplace(token.id, i);
-    if (token.normalized && normalizer != nullptr) {
-      added.normalized_.insert(normalizer->normalize(token.content, nullptr), static_cast<int32_t>(i));
-    } else {
-      (token.normalized ? added.normalized_ : added.raw_).insert(token.content, static_cast<int32_t>(i));
-    }
     added.tokens_.push_back(std::move(token));
   }
+  added.fill_tries(normalizer);
   return added;
+}
+
+// Of tokens that are looked for as the same string, a special one is found, then the first.
+void AddedTokens::fill_tries(const Normalizer* normalizer) {
+  for (const bool special : {true, false}) {
+    for (size_t i = 0; i < tokens_.size(); ++i) {
+      const AddedToken& token = tokens_[i];
+      if (token.special != special) continue;
+      const bool rewritten = token.normalized && normalizer != nullptr && normalizer->may_change(token.content);
+      const std::string content = rewritten ? normalizer->normalize(token.content, nullptr) : token.content;
+      (token.normalized ? normalized_ : raw_).insert(content, static_cast<int32_t>(i));
+    }
+  }
 }
 
 const AddedToken* AddedTokens::by_id(int32_t id) const {

@@ -85,6 +85,7 @@ class AddedTokens {
   [[nodiscard]] const std::vector<AddedToken>& all() const { return tokens_; }
 
  private:
+  void fill_tries(const Normalizer* normalizer);
   [[nodiscard]] std::vector<TextSegment> split(std::string_view text, const StringTrie& trie,
                                                const IsProtected& is_protected) const;
   // The token that starts at `begin`, and its end; nullptr where there is none.

@@ -1,16 +1,16 @@
-#include "text/stages/bpe.h"
+// Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) as in `tokenizers`.
 
 #include <algorithm>
 #include <array>
-#include <bitset>
-#include <cstdio>
 #include <optional>
 
 #include "base/strings.h"
 #include "text/stages/byte_level.h"
+#include "text/stages/char_joints.h"
 #include "text/stages/flat_hash.h"
-#include "text/stages/json_fields.h"
 #include "text/stages/merge_table.h"
+#include "text/stages/models.h"
+#include "text/stages/vocabulary.h"
 #include "text/stages/word_cache.h"
 #include "text/unicode/code_points.h"
 
@@ -19,42 +19,50 @@ namespace {
 
 struct BpeOptions {
   std::optional<std::string> unk_token;
+  std::string prefix;  // of every character but a word's first
+  std::string suffix;  // of a word's last character
   bool fuse_unk = false;
   bool byte_fallback = false;
   bool ignore_merges = false;
 };
 
-// Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) as in `tokenizers`.
 class Bpe : public Model {
  public:
   static Result<std::unique_ptr<Model>> make(TokenizerFile& file, BpeOptions options);
 
   void tokenize(std::string_view word, bool byte_level, std::vector<ModelToken>& out) const override;
-  [[nodiscard]] int32_t token_to_id(std::string_view token) const override { return ids_.find(token); }
-  [[nodiscard]] std::string_view id_to_token(int32_t id) const override {
-    return id >= 0 && id < id_limit() ? std::string_view(tokens_[static_cast<size_t>(id)]) : std::string_view();
-  }
-  [[nodiscard]] int32_t id_limit() const override { return static_cast<int32_t>(tokens_.size()); }
+  [[nodiscard]] bool reads_bytes() const override { return reads_bytes_; }
+  [[nodiscard]] int32_t token_to_id(std::string_view token) const override { return vocabulary_.find(token); }
+  [[nodiscard]] std::string_view id_to_token(int32_t id) const override { return vocabulary_.token(id); }
+  [[nodiscard]] int32_t id_limit() const override { return vocabulary_.id_limit(); }
+  [[nodiscard]] int32_t size() const override { return vocabulary_.size(); }
 
  private:
   // Collects the first symbols of a word: known characters, and what stands for unknown ones.
   class Symbols;
 
-  Status read_vocab(TokenizerFile& file);
   Status read_merges(const TokenizerFile& file);
   Status prepare_unknown();
   void prepare_bytes();
-  void append_initial(std::string_view word, bool byte_level, std::vector<ModelToken>& out) const;
+  void prepare_joints(const TokenizerFile& file);
+  [[nodiscard]] bool can_cut(std::string_view text, const CodePoint& left, size_t at, const CodePoint& right) const;
+  void tokenize_text(std::string_view word, std::vector<ModelToken>& out) const;
+  void tokenize_uncut(std::string_view word, bool byte_level, std::vector<ModelToken>& out) const;
+  void append_bytes(std::string_view word, std::vector<ModelToken>& out) const;
+  void append_characters(std::string_view word, std::vector<ModelToken>& out) const;
 
   BpeOptions options_;
-  std::vector<std::string> tokens_;  // by id; empty where the vocabulary has a hole
-  StringIds ids_;
+  Vocabulary vocabulary_;
   std::vector<std::string> raw_tokens_;  // the tokens as raw bytes, for whole words in byte-level pipelines
   StringIds raw_ids_;
   std::array<int32_t, 256> byte_ids_{};      // the symbol of a byte in the byte-level alphabet, or -1
   std::array<int32_t, 256> fallback_ids_{};  // <0x00> to <0xFF>, or -1
   int32_t unk_id_ = -1;
+  bool reads_bytes_ = false;      // there is a symbol for every byte
+  bool spells_any_byte_ = false;  // byte fallback has a token for every byte: no character is unknown
+  bool cuts_text_ = false;        // joints_ are usable
   MergeTable merges_;
+  CharJoints joints_;
   mutable WordCache byte_cache_;  // by words as raw bytes
   mutable WordCache text_cache_;
 };
@@ -69,7 +77,7 @@ class Bpe::Symbols {
   }
   // `spelling`: the character as the vocabulary would spell it; `size`: the bytes of the word that it takes.
   void unknown(std::string_view spelling, size_t size) {
-    if (bpe_.options_.byte_fallback && fall_back(spelling, size)) return;
+    if (bpe_.options_.byte_fallback && fall_back(spelling)) return;
     if (bpe_.unk_id_ < 0) return;
     if (!bpe_.options_.fuse_unk) flush();
     pending_ += static_cast<uint32_t>(size);
@@ -82,13 +90,10 @@ class Bpe::Symbols {
  private:
   // One token per byte, where the vocabulary has all of them. As in `tokenizers`, an unknown token that waits to be
   // fused with the next comes after them.
-  bool fall_back(std::string_view spelling, size_t size) {
+  bool fall_back(std::string_view spelling) {
     const auto id = [&](char c) { return bpe_.fallback_ids_[static_cast<uint8_t>(c)]; };
     if (std::any_of(spelling.begin(), spelling.end(), [&](char c) { return id(c) < 0; })) return false;
-    for (size_t i = 0; i < spelling.size(); ++i) {
-      const size_t covered = spelling.size() == size ? 1 : (i == 0 ? size : 0);
-      out_.push_back({id(spelling[i]), static_cast<uint32_t>(covered)});
-    }
+    for (const char c : spelling) out_.push_back({id(c), 1});
     return true;
   }
 
@@ -100,43 +105,12 @@ class Bpe::Symbols {
 Result<std::unique_ptr<Model>> Bpe::make(TokenizerFile& file, BpeOptions options) {
   auto bpe = std::make_unique<Bpe>();
   bpe->options_ = std::move(options);
-  GRAFT_CHECK_OK(bpe->read_vocab(file));
+  GRAFT_TRY(bpe->vocabulary_, Vocabulary::from(file));
   GRAFT_CHECK_OK(bpe->read_merges(file));
   bpe->prepare_bytes();
   GRAFT_CHECK_OK(bpe->prepare_unknown());
+  bpe->prepare_joints(file);
   return std::unique_ptr<Model>(std::move(bpe));
-}
-
-Status Bpe::read_vocab(TokenizerFile& file) {
-  int32_t largest = -1;
-  for (const auto& [token, id] : file.vocab) {
-    const std::string path = "model.vocab['" + printable(token) + "']";
-    GRAFT_TRY(const int32_t checked, token_id_from(nlohmann::json(id), path));
-    largest = std::max(largest, checked);
-  }
-  // A table is as long as the largest id: a few tokens with huge ids must not make it large.
-  if (static_cast<size_t>(largest + 1) > 2 * file.vocab.size() + 65536) {
-    return invalid("model.vocab: largest id is " + std::to_string(largest) + ", but there are only " +
-                   std::to_string(file.vocab.size()) + " tokens");
-  }
-  tokens_.resize(static_cast<size_t>(largest + 1));
-  std::vector<bool> used(tokens_.size());
-  for (auto& [token, id] : file.vocab) {
-    const auto index = static_cast<size_t>(id);
-    if (used[index]) {
-      return invalid("model.vocab['" + printable(token) + "']: id " + std::to_string(id) + " belongs to '" +
-                     printable(tokens_[index]) + "' already");
-    }
-    used[index] = true;
-    tokens_[index] = std::move(token);
-  }
-  ids_.reserve(tokens_.size());
-  for (size_t id = 0; id < tokens_.size(); ++id) {
-    if (used[id] && !ids_.insert(tokens_[id], static_cast<int32_t>(id))) {
-      return invalid("model.vocab['" + printable(tokens_[id]) + "']: appears twice");
-    }
-  }
-  return {};
 }
 
 Status Bpe::read_merges(const TokenizerFile& file) {
@@ -144,16 +118,17 @@ Status Bpe::read_merges(const TokenizerFile& file) {
   std::string merged;
   for (size_t i = 0; i < file.merges.size(); ++i) {
     const auto& [left, right] = file.merges[i];
+    const auto place = [&] { return "model.merges[" + std::to_string(i) + "]: "; };
+    if (left.empty() || right.size() < options_.prefix.size() + 1) return invalid(place() + "empty token");
     merged = left;
-    merged += right;
-    const int32_t left_id = ids_.find(left);
-    const int32_t right_id = ids_.find(right);
-    const int32_t merged_id = ids_.find(merged);
+    merged += std::string_view(right).substr(options_.prefix.size());
+    const int32_t left_id = vocabulary_.find(left);
+    const int32_t right_id = vocabulary_.find(right);
+    const int32_t merged_id = vocabulary_.find(merged);
     if (left_id < 0 || right_id < 0 || merged_id < 0) {
       const std::string& missing = left_id < 0 ? left : right_id < 0 ? right : merged;
-      return invalid("model.merges[" + std::to_string(i) + "]: '" + printable(missing) + "' is not in model.vocab");
+      return invalid(place() + "'" + printable(missing) + "' is not in model.vocab");
     }
-    if (left.empty() || right.empty()) return invalid("model.merges[" + std::to_string(i) + "]: empty token");
     merges_.insert(left_id, right_id, {static_cast<uint32_t>(i), merged_id});
   }
   return {};
@@ -163,71 +138,126 @@ void Bpe::prepare_bytes() {
   const ByteAlphabet& alphabet = ByteAlphabet::get();
   for (size_t byte = 0; byte < 256; ++byte) {
     const char raw = static_cast<char>(static_cast<unsigned char>(byte));
-    byte_ids_[byte] = ids_.find(alphabet.encode({&raw, 1}));
-    char name[8];
-    std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
-    fallback_ids_[byte] = ids_.find(name);
+    byte_ids_[byte] = vocabulary_.find(alphabet.encode({&raw, 1}));
+    fallback_ids_[byte] = vocabulary_.find(byte_token(static_cast<uint8_t>(byte)));
   }
-  if (!options_.ignore_merges) return;
-  raw_tokens_.resize(tokens_.size());
-  raw_ids_.reserve(tokens_.size());
-  for (size_t id = 0; id < tokens_.size(); ++id) {
-    auto raw = alphabet.decode(tokens_[id]);
+  const auto all_known = [](const auto& ids) {
+    return std::all_of(ids.begin(), ids.end(), [](int32_t id) { return id >= 0; });
+  };
+  reads_bytes_ = all_known(byte_ids_) && options_.prefix.empty() && options_.suffix.empty();
+  spells_any_byte_ = options_.byte_fallback && all_known(fallback_ids_);
+  if (!options_.ignore_merges || !reads_bytes_) return;
+  raw_tokens_.resize(static_cast<size_t>(vocabulary_.id_limit()));
+  raw_ids_.reserve(raw_tokens_.size());
+  for (int32_t id = 0; id < vocabulary_.id_limit(); ++id) {
+    auto raw = alphabet.decode(vocabulary_.token(id));
     if (!raw.has_value() || raw->empty()) continue;
-    raw_tokens_[id] = std::move(*raw);
-    raw_ids_.insert(raw_tokens_[id], static_cast<int32_t>(id));
+    std::string& token = raw_tokens_[static_cast<size_t>(id)];
+    token = std::move(*raw);
+    raw_ids_.insert(token, id);
   }
 }
 
 Status Bpe::prepare_unknown() {
   if (!options_.unk_token.has_value()) return {};
-  unk_id_ = ids_.find(*options_.unk_token);
+  unk_id_ = vocabulary_.find(*options_.unk_token);
   // With a symbol for every byte nothing is unknown, and many files name a token that only exists as an added one.
-  const bool all_bytes = std::all_of(byte_ids_.begin(), byte_ids_.end(), [](int32_t id) { return id >= 0; });
-  if (unk_id_ >= 0 || all_bytes) return {};
+  if (unk_id_ >= 0 || reads_bytes_ || spells_any_byte_) return {};
   return invalid("model.unk_token: '" + printable(*options_.unk_token) + "' is not in model.vocab");
 }
 
-void Bpe::append_initial(std::string_view word, bool byte_level, std::vector<ModelToken>& out) const {
+void Bpe::prepare_joints(const TokenizerFile& file) {
+  if (!options_.prefix.empty() || !options_.suffix.empty()) return;  // a character's symbol depends on its place
+  joints_.reserve(file.merges.size());
+  for (const auto& [left, right] : file.merges) {
+    // Tokens that stand for other text than they spell.
+    for (const std::string& token : {left, right}) {
+      const int32_t id = vocabulary_.find(token);
+      const bool is_byte = std::find(fallback_ids_.begin(), fallback_ids_.end(), id) != fallback_ids_.end();
+      if (id == unk_id_ || (options_.byte_fallback && is_byte)) return;
+    }
+    joints_.insert(code_point_before(left, left.size()).value, code_point_at(right, 0).value);
+  }
+  cuts_text_ = true;
+}
+
+// Unknown neighbours may become one token, so only where both are known, or every character is.
+bool Bpe::can_cut(std::string_view text, const CodePoint& left, size_t at, const CodePoint& right) const {
+  if (joints_.may_join(left.value, right.value)) return false;
+  if (spells_any_byte_) return true;
+  return vocabulary_.find(text.substr(at - left.size, left.size)) >= 0 &&
+         vocabulary_.find(text.substr(at, right.size)) >= 0;
+}
+
+void Bpe::append_bytes(std::string_view word, std::vector<ModelToken>& out) const {
+  for (const char c : word) out.push_back({byte_ids_[static_cast<uint8_t>(c)], 1});
+}
+
+void Bpe::append_characters(std::string_view word, std::vector<ModelToken>& out) const {
   Symbols symbols(*this, out);
+  std::string spelled;
   for (size_t i = 0; i < word.size();) {
-    const size_t size = byte_level ? 1 : code_point_at(word, i).size;
-    const std::string_view character = word.substr(i, size);
-    const int32_t id = byte_level ? byte_ids_[static_cast<uint8_t>(word[i])] : ids_.find(character);
+    const size_t size = code_point_at(word, i).size;
+    std::string_view character = word.substr(i, size);
+    const bool is_last = i + size == word.size();
+    if ((i > 0 && !options_.prefix.empty()) || (is_last && !options_.suffix.empty())) {
+      spelled = (i > 0 ? options_.prefix : "") + std::string(character) + (is_last ? options_.suffix : "");
+      character = spelled;
+    }
+    const int32_t id = vocabulary_.find(character);
     if (id >= 0) {
       symbols.known(id, size);
     } else {
-      symbols.unknown(byte_level ? ByteAlphabet::get().encode(character) : std::string(character), size);
+      symbols.unknown(character, size);
     }
     i += size;
   }
   symbols.flush();
 }
 
+void Bpe::tokenize_uncut(std::string_view word, bool byte_level, std::vector<ModelToken>& out) const {
+  const uint64_t hash = hash_bytes(word);
+  WordCache& cache = byte_level ? byte_cache_ : text_cache_;
+  if (cache.find(word, hash, out)) return;
+  const size_t begin = out.size();
+  if (byte_level) {
+    append_bytes(word, out);
+  } else {
+    append_characters(word, out);
+  }
+  merges_.apply(out, begin);
+  cache.store(word, hash, out.data() + begin, out.size() - begin);
+}
+
+void Bpe::tokenize_text(std::string_view word, std::vector<ModelToken>& out) const {
+  size_t begin = 0;
+  CodePoint left = code_point_at(word, 0);
+  for (size_t i = left.size; i < word.size();) {
+    const CodePoint right = code_point_at(word, i);
+    if (can_cut(word, left, i, right)) {
+      tokenize_uncut(word.substr(begin, i - begin), false, out);
+      begin = i;
+    }
+    i += right.size;
+    left = right;
+  }
+  tokenize_uncut(word.substr(begin), false, out);
+}
+
 void Bpe::tokenize(std::string_view word, bool byte_level, std::vector<ModelToken>& out) const {
+  if (word.empty()) return;
   if (options_.ignore_merges) {
-    const int32_t whole = byte_level ? raw_ids_.find(word) : ids_.find(word);
+    const int32_t whole = byte_level ? raw_ids_.find(word) : vocabulary_.find(word);
     if (whole >= 0) {
       out.push_back({whole, static_cast<uint32_t>(word.size())});
       return;
     }
   }
-  const uint64_t hash = hash_bytes(word);
-  WordCache& cache = byte_level ? byte_cache_ : text_cache_;
-  if (cache.find(word, hash, out)) return;
-  std::vector<ModelToken> symbols;
-  symbols.reserve(word.size());
-  append_initial(word, byte_level, symbols);
-  merges_.apply(symbols);
-  cache.store(word, hash, symbols.data(), symbols.size());
-  out.insert(out.end(), symbols.begin(), symbols.end());
-}
-
-// What is in the file but would change ids in a way that is not built is an error, not a default.
-Status refuse_unless_empty(JsonFields& fields, const char* key) {
-  GRAFT_TRY(const auto value, fields.optional_string(key));
-  if (!value.has_value() || value->empty()) return {};
-  return unsupported(fields.path_of(key) + ": '" + printable(*value) + "' is not supported");
+  if (byte_level || !cuts_text_) {
+    tokenize_uncut(word, byte_level, out);
+  } else {
+    tokenize_text(word, out);
+  }
 }
 
 }  // namespace
@@ -238,19 +268,11 @@ Result<std::unique_ptr<Model>> make_bpe(JsonFields& fields, TokenizerFile& file)
   GRAFT_TRY(options.fuse_unk, fields.boolean("fuse_unk", false));
   GRAFT_TRY(options.byte_fallback, fields.boolean("byte_fallback", false));
   GRAFT_TRY(options.ignore_merges, fields.boolean("ignore_merges", false));
-  GRAFT_CHECK_OK(refuse_unless_empty(fields, "continuing_subword_prefix"));
-  GRAFT_CHECK_OK(refuse_unless_empty(fields, "end_of_word_suffix"));
-  if (const nlohmann::json* dropout = fields.any("dropout"); dropout != nullptr && *dropout != 0.0) {
-    return unsupported("model.dropout: " + dropout->dump() + " is not supported: ids would be random; set it to null");
-  }
-  for (const char* list : {"vocab", "merges"}) {
-    if (const nlohmann::json* other = fields.any(list); other != nullptr) {
-      return invalid(fields.path_of(list) + ": expected an " +
-                     (std::string_view(list) == "vocab" ? "object" : "array") + ", found " + other->type_name());
-    }
-  }
-  GRAFT_CHECK_OK(fields.done());
-  if (file.vocab.empty()) return invalid("model.vocab: missing or empty");
+  GRAFT_TRY(const auto prefix, fields.optional_string("continuing_subword_prefix"));
+  GRAFT_TRY(const auto suffix, fields.optional_string("end_of_word_suffix"));
+  options.prefix = prefix.value_or("");
+  options.suffix = suffix.value_or("");
+  fields.ignore("dropout");  // regularises a training run of its own; ids would be random
   return Bpe::make(file, std::move(options));
 }
 

@@ -2,28 +2,11 @@
 
 #include "base/utf8.h"
 #include "text/stages/pipeline.h"
+#include "text/stages/source.h"
 #include "text/unicode/lossy_utf8.h"
 
 namespace graft::text {
 namespace {
-
-// Where the bytes of a rewritten part of the input come from: back through the rewritings, newest first.
-class Source {
- public:
-  explicit Source(const Source* parent = nullptr, size_t shift = 0) : parent_(parent), shift_(shift) {}
-  std::vector<OffsetMap> maps;  // of this part, oldest first
-
-  [[nodiscard]] ByteRange operator()(size_t begin, size_t end) const {
-    ByteRange range{begin, end};
-    for (auto map = maps.rbegin(); map != maps.rend(); ++map) range = map->source(range.first, range.second);
-    range = {range.first + shift_, range.second + shift_};
-    return parent_ != nullptr ? (*parent_)(range.first, range.second) : range;
-  }
-
- private:
-  const Source* parent_;
-  size_t shift_;  // where this part begins in its parent
-};
 
 // Ranges in order and merged, so that one binary search answers.
 class Protection {
@@ -61,64 +44,78 @@ class Encoder {
       : pipeline_(pipeline), protection_(protected_ranges) {}
 
   std::vector<EncodedToken> run(std::string_view input) {
-    Source source;
+    Source source(input.size());
     if (is_valid_utf8(input)) {
       raw_text(input, source);
     } else {
-      const std::string clean = lossy_utf8(input, &source.maps.emplace_back());
+      OffsetMap map;
+      const std::string clean = lossy_utf8(input, &map);
+      source.maps.push(std::move(map));
       raw_text(clean, source);
     }
     return std::move(out_);
   }
 
  private:
-  [[nodiscard]] AddedTokens::IsProtected protection_in(const Source& source) const {
+  [[nodiscard]] AddedTokens::IsProtected protection_in(const Source& source, size_t size) const {
     if (protection_.empty()) return {};
-    return [this, &source](size_t begin, size_t end) { return protection_.overlaps(source(begin, end)); };
+    return [this, &source, size](size_t begin, size_t end) {
+      return protection_.overlaps(source.extent(begin, end, size));
+    };
   }
 
   void raw_text(std::string_view text, const Source& source) {
-    for (const TextSegment& segment : pipeline_.added.split_raw(text, protection_in(source))) {
+    for (const TextSegment& segment : pipeline_.added.split_raw(text, protection_in(source, text.size()))) {
       if (segment.id >= 0) {
         out_.push_back({segment.id, source(segment.begin, segment.end)});
       } else {
-        between_raw_tokens(text.substr(segment.begin, segment.end - segment.begin), Source(&source, segment.begin));
+        between_raw_tokens(text.substr(segment.begin, segment.end - segment.begin),
+                           Source(source, segment.begin, segment.end, text.size()));
       }
     }
   }
 
   void between_raw_tokens(std::string_view text, Source source) {
-    if (pipeline_.normalizer == nullptr || !pipeline_.normalizer->may_change(text))
+    if (pipeline_.normalizer == nullptr || !pipeline_.normalizer->may_change(text)) {
       return normalized_text(text, source);
+    }
     const std::string normalized = pipeline_.normalizer->normalize(text, &source.maps);
     normalized_text(normalized, source);
   }
 
   void normalized_text(std::string_view text, const Source& source) {
     if (!pipeline_.added.has_normalized()) return words(text, source);
-    for (const TextSegment& segment : pipeline_.added.split_normalized(text, protection_in(source))) {
+    for (const TextSegment& segment : pipeline_.added.split_normalized(text, protection_in(source, text.size()))) {
       if (segment.id >= 0) {
         out_.push_back({segment.id, source(segment.begin, segment.end)});
       } else {
-        words(text.substr(segment.begin, segment.end - segment.begin), Source(&source, segment.begin));
+        words(text.substr(segment.begin, segment.end - segment.begin),
+              Source(source, segment.begin, segment.end, text.size()));
       }
     }
   }
 
   void words(std::string_view text, const Source& source) {
-    PreTokenized pre(text);
+    PreTokenized pre(text, source);
     if (pipeline_.pre_tokenizer != nullptr) pipeline_.pre_tokenizer->apply(pre);
+    if (!pipeline_.model->reads_bytes()) static_cast<void>(pre.text());
     const std::string_view model_text = pre.model_text();
     for (const Piece& piece : pre.pieces()) {
       tokens_.clear();
       pipeline_.model->tokenize(model_text.substr(piece.begin, piece.end - piece.begin), pre.byte_level(), tokens_);
       size_t at = piece.begin;
       for (const ModelToken& token : tokens_) {
-        const ByteRange range = pre.source(at, at + token.size);
-        out_.push_back({token.id, source(range.first, range.second)});
-        at += token.size;
+        out_.push_back({token.id, range_of(pre, piece, at, at + token.bytes())});
+        if (!token.is_shared()) at += token.bytes();
       }
     }
+  }
+
+  // A model may count more bytes than the word has, where it spells characters with more. (`tokenizers` reports useless
+  // places then.)
+  static ByteRange range_of(const PreTokenized& pre, const Piece& piece, size_t begin, size_t end) {
+    begin = std::min(begin, piece.end - 1);
+    return pre.source(begin, std::min(end, piece.end));
   }
 
   const Pipeline& pipeline_;

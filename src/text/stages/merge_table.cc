@@ -43,16 +43,13 @@ MergeTable::Rule MergeTable::find(int32_t left, int32_t right) const {
   }
 }
 
-void MergeTable::apply(std::vector<ModelToken>& symbols) const {
-  if (symbols.size() < 2) return;
-  if (symbols.size() <= kShort) {
-    apply_to_short(symbols);
-  } else {
-    apply_to_long(symbols);
-  }
+void MergeTable::apply(std::vector<ModelToken>& symbols, size_t begin) const {
+  const std::span<ModelToken> word = std::span(symbols).subspan(begin);
+  if (word.size() < 2) return;
+  symbols.resize(begin + (word.size() <= kShort ? apply_to_short(word) : apply_to_long(word)));
 }
 
-void MergeTable::apply_to_short(std::vector<ModelToken>& symbols) const {
+size_t MergeTable::apply_to_short(std::span<ModelToken> symbols) const {
   std::array<Rule, kShort> rules;  // rules[i]: of symbols i and i + 1
   size_t count = symbols.size();
   for (size_t i = 0; i + 1 < count; ++i) rules[i] = find(symbols[i].id, symbols[i + 1].id);
@@ -69,12 +66,12 @@ void MergeTable::apply_to_short(std::vector<ModelToken>& symbols) const {
     if (best > 0) rules[best - 1] = find(symbols[best - 1].id, symbols[best].id);
     if (best + 1 < count) rules[best] = find(symbols[best].id, symbols[best + 1].id);
   }
-  symbols.resize(count);
+  return count;
 }
 
 // A linked list of symbols and a heap of candidates. A candidate is stale where its pair has changed since: then the
 // rule of the present pair gives another token.
-void MergeTable::apply_to_long(std::vector<ModelToken>& symbols) const {
+size_t MergeTable::apply_to_long(std::span<ModelToken> symbols) const {
   const auto count = static_cast<uint32_t>(symbols.size());
   std::vector<Link> links(count);
   std::vector<Candidate> initial;
@@ -106,7 +103,8 @@ void MergeTable::apply_to_long(std::vector<ModelToken>& symbols) const {
     }
     if (top.place > 0) consider(links[top.place].previous, top.place);
   }
-  std::erase_if(symbols, [](const ModelToken& symbol) { return symbol.id < 0; });
+  const auto kept = std::remove_if(symbols.begin(), symbols.end(), [](const ModelToken& s) { return s.id < 0; });
+  return static_cast<size_t>(kept - symbols.begin());
 }
 
 }  // namespace graft::text

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "text/stages/flat_hash.h"
@@ -22,12 +23,14 @@ class MergeTable {
   void insert(int32_t left, int32_t right, Rule rule);
   [[nodiscard]] Rule find(int32_t left, int32_t right) const;
 
-  // Merges neighbours until no rule fits: always the rule of the lowest rank, at its leftmost place. In n log n time.
-  void apply(std::vector<ModelToken>& symbols) const;
+  // Merges neighbours among the symbols from `begin` on until no rule fits: always the rule of the lowest rank, at its
+  // leftmost place. In n log n time.
+  void apply(std::vector<ModelToken>& symbols, size_t begin) const;
 
  private:
-  void apply_to_short(std::vector<ModelToken>& symbols) const;
-  void apply_to_long(std::vector<ModelToken>& symbols) const;
+  // Both return how many symbols are left.
+  size_t apply_to_short(std::span<ModelToken> symbols) const;
+  size_t apply_to_long(std::span<ModelToken> symbols) const;
 
   struct Slot {
     uint64_t pair = UINT64_MAX;

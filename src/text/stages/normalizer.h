@@ -11,12 +11,12 @@
 
 namespace graft::text {
 
-// The first stage: rewrites text before it is cut up.
+// The first stage: rewrites text before it is cut up. Immutable: one object serves all threads.
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
   // Valid UTF-8 in and out. `maps`, where given, receives where the bytes come from: one map per rewriting, in order.
-  [[nodiscard]] virtual std::string normalize(std::string_view text, std::vector<OffsetMap>* maps) const = 0;
+  [[nodiscard]] virtual std::string normalize(std::string_view text, OffsetMaps* maps) const = 0;
   // False where normalize() is certain to return the text as it is.
   [[nodiscard]] virtual bool may_change(std::string_view text) const = 0;
 };

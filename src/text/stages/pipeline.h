@@ -34,13 +34,6 @@ struct Pipeline {
   [[nodiscard]] bool is_special(int32_t id) const;
 };
 
-using ByteRange = std::pair<size_t, size_t>;  // begin, end
-
-struct EncodedToken {
-  int32_t id = 0;
-  ByteRange range;  // of the input
-};
-
 // Takes the text through all stages but the post-processor. Added tokens that overlap a span of `protected_ranges`
 // are not recognised.
 std::vector<EncodedToken> encode(const Pipeline& pipeline, std::string_view input,

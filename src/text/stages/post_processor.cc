@@ -3,27 +3,84 @@
 #include <map>
 
 #include "base/strings.h"
+#include "text/stages/byte_level.h"
 #include "text/stages/json_fields.h"
+#include "text/unicode/char_class.h"
+#include "text/unicode/code_points.h"
 
 namespace graft::text {
 namespace {
 
 constexpr int kDeepestSequence = 8;
 
-// Moves offsets only, which are exact here as they are.
-class ByteLevelOffsets : public PostProcessor {
+// Leaves the spaces at both ends of a token out of its range.
+class TrimOffsets : public PostProcessor {
  public:
-  void around(std::vector<int32_t>& /*before*/, std::vector<int32_t>& /*behind*/) const override {}
+  explicit TrimOffsets(bool add_prefix_space) : add_prefix_space_(add_prefix_space) {}
+
+  void apply(PostProcessed& text) const override {
+    for (size_t i = 0; i < text.tokens.size(); ++i) {
+      EncodedToken& token = text.tokens[i];
+      const std::string_view spelling = text.spelling(token.id);
+      size_t leading = leading_spaces(spelling);
+      const size_t trailing = trailing_spaces(spelling);
+      // The one space in front of the text may be ours.
+      const bool is_first = i == 0 || token.range.first == 0;
+      if (is_first && add_prefix_space_ && leading == 1) leading = 0;
+      auto& [begin, end] = token.range;
+      for (; leading > 0 && begin < end; --leading) begin = next(text.input, begin, end);
+      for (size_t count = trailing; count > 0 && end > begin; --count) end = previous(text.input, begin, end);
+    }
+  }
+
+ private:
+  static bool is_space(char32_t c) {
+    return c == ByteAlphabet::get().character(' ') || CharClasses::get().is(c, kSpace);
+  }
+  static size_t leading_spaces(std::string_view spelling) {
+    size_t count = 0;
+    for (size_t i = 0; i < spelling.size(); ++count) {
+      const CodePoint c = code_point_at(spelling, i);
+      if (!is_space(c.value)) break;
+      i += c.size;
+    }
+    return count;
+  }
+  static size_t trailing_spaces(std::string_view spelling) {
+    size_t count = 0;
+    for (size_t end = spelling.size(); end > 0; ++count) {
+      const CodePoint c = code_point_before(spelling, end);
+      if (!is_space(c.value)) break;
+      end -= c.size;
+    }
+    return count;
+  }
+  static size_t next(std::string_view input, size_t begin, size_t end) {
+    do ++begin;
+    while (begin < end && is_continuation(input[begin]));
+    return begin;
+  }
+  static size_t previous(std::string_view input, size_t begin, size_t end) {
+    do --end;
+    while (end > begin && is_continuation(input[end]));
+    return end;
+  }
+
+  bool add_prefix_space_;
 };
 
-class TemplateProcessing : public PostProcessor {
+class AroundText : public PostProcessor {
  public:
-  TemplateProcessing(std::vector<int32_t> before, std::vector<int32_t> behind)
+  AroundText(std::vector<int32_t> before, std::vector<int32_t> behind)
       : before_(std::move(before)), behind_(std::move(behind)) {}
-  // An outer processor wraps what an inner one made.
-  void around(std::vector<int32_t>& before, std::vector<int32_t>& behind) const override {
-    before.insert(before.begin(), before_.begin(), before_.end());
-    behind.insert(behind.end(), behind_.begin(), behind_.end());
+  void apply(PostProcessed& text) const override {
+    if (!text.add_special_tokens) return;
+    std::vector<EncodedToken> all;
+    all.reserve(before_.size() + text.tokens.size() + behind_.size());
+    for (const int32_t id : before_) all.push_back({id, {0, 0}});
+    all.insert(all.end(), text.tokens.begin(), text.tokens.end());
+    for (const int32_t id : behind_) all.push_back({id, {0, 0}});
+    text.tokens = std::move(all);
   }
 
  private:
@@ -34,8 +91,8 @@ class TemplateProcessing : public PostProcessor {
 class PostProcessorSequence : public PostProcessor {
  public:
   explicit PostProcessorSequence(std::vector<std::unique_ptr<PostProcessor>> parts) : parts_(std::move(parts)) {}
-  void around(std::vector<int32_t>& before, std::vector<int32_t>& behind) const override {
-    for (const auto& part : parts_) part->around(before, behind);
+  void apply(PostProcessed& text) const override {
+    for (const auto& part : parts_) part->apply(text);
   }
 
  private:
@@ -107,7 +164,45 @@ Result<std::unique_ptr<PostProcessor>> make_template(JsonFields& fields, int32_t
     side.insert(side.end(), ids->second.begin(), ids->second.end());
   }
   if (!seen_text) return invalid(fields.path_of("single") + ": Sequence A, the text, is missing");
-  return std::unique_ptr<PostProcessor>(std::make_unique<TemplateProcessing>(std::move(before), std::move(behind)));
+  return std::unique_ptr<PostProcessor>(std::make_unique<AroundText>(std::move(before), std::move(behind)));
+}
+
+// ["[CLS]", 101]
+Result<int32_t> read_named_token(JsonFields& fields, const char* key, int32_t id_limit) {
+  GRAFT_TRY(const nlohmann::json* pair, fields.array(key));
+  if (pair->size() != 2 || !(*pair)[0].is_string()) {
+    return invalid(fields.path_of(key) + ": expected a token and its id");
+  }
+  GRAFT_TRY(const int32_t id, token_id_from((*pair)[1], fields.path_of(key)));
+  if (id >= id_limit) return invalid(fields.path_of(key) + ": no token has id " + std::to_string(id));
+  return id;
+}
+
+std::vector<std::unique_ptr<PostProcessor>> trimming(bool trim, bool add_prefix_space) {
+  std::vector<std::unique_ptr<PostProcessor>> parts;
+  if (trim) parts.push_back(std::make_unique<TrimOffsets>(add_prefix_space));
+  return parts;
+}
+
+Result<std::unique_ptr<PostProcessor>> make_bert(JsonFields& fields, int32_t id_limit, bool is_roberta) {
+  GRAFT_TRY(const int32_t sep, read_named_token(fields, "sep", id_limit));
+  GRAFT_TRY(const int32_t cls, read_named_token(fields, "cls", id_limit));
+  bool trim = false;
+  bool add_prefix_space = false;
+  if (is_roberta) {
+    GRAFT_TRY(trim, fields.boolean("trim_offsets", std::nullopt));
+    GRAFT_TRY(add_prefix_space, fields.boolean("add_prefix_space", std::nullopt));
+  }
+  auto parts = trimming(trim, add_prefix_space);
+  parts.push_back(std::make_unique<AroundText>(std::vector<int32_t>{cls}, std::vector<int32_t>{sep}));
+  return std::unique_ptr<PostProcessor>(std::make_unique<PostProcessorSequence>(std::move(parts)));
+}
+
+Result<std::unique_ptr<PostProcessor>> make_byte_level(JsonFields& fields) {
+  GRAFT_TRY(const bool add_prefix_space, fields.boolean("add_prefix_space", std::nullopt));
+  GRAFT_TRY(const bool trim, fields.boolean("trim_offsets", std::nullopt));
+  fields.ignore("use_regex");
+  return std::unique_ptr<PostProcessor>(std::make_unique<PostProcessorSequence>(trimming(trim, add_prefix_space)));
 }
 
 Result<std::unique_ptr<PostProcessor>> make(const nlohmann::json& spec, const std::string& path, int32_t id_limit,
@@ -133,9 +228,11 @@ Result<std::unique_ptr<PostProcessor>> make(const nlohmann::json& spec, const st
   const auto dispatch = [&]() -> Made {
     if (type == "TemplateProcessing") return make_template(fields, id_limit);
     if (type == "Sequence") return make_sequence(fields, id_limit, depth);
-    if (type != "ByteLevel") return unsupported_type(path, type, {"ByteLevel", "Sequence", "TemplateProcessing"});
-    for (const char* key : {"add_prefix_space", "trim_offsets", "use_regex"}) fields.ignore(key);
-    return std::unique_ptr<PostProcessor>(std::make_unique<ByteLevelOffsets>());
+    if (type == "ByteLevel") return make_byte_level(fields);
+    if (type == "BertProcessing") return make_bert(fields, id_limit, false);
+    if (type == "RobertaProcessing") return make_bert(fields, id_limit, true);
+    return unsupported_type(path, type,
+                            {"BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"});
   };
   GRAFT_TRY(auto made, dispatch());
   GRAFT_CHECK_OK(fields.done());

@@ -42,10 +42,17 @@ Result<std::unique_ptr<PreTokenizer>> make(const nlohmann::json& spec, const std
     if (type == "ByteLevel") return make_byte_level(fields);
     if (type == "Digits") return make_digits(fields);
     if (type == "Split") return make_split(fields);
+    if (type == "Metaspace") return make_metaspace(fields);
     if (type == "Sequence") return make_sequence(fields, depth);
-    return unsupported_type(path, type, {"ByteLevel", "Digits", "Sequence", "Split"});
+    return make_class_split(type, fields);
   };
   GRAFT_TRY(auto made, dispatch());
+  if (made == nullptr) {
+    return unsupported_type(
+        path, type,
+        {"BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Digits", "FixedLength", "Metaspace", "Punctuation",
+         "Sequence", "Split", "UnicodeScripts", "Whitespace", "WhitespaceSplit"});
+  }
   GRAFT_CHECK_OK(fields.done());
   return made;
 }
@@ -78,32 +85,30 @@ void PreTokenized::set_byte_level() {
   byte_level_ = true;
 }
 
-void PreTokenized::rewrite_pieces(const std::function<size_t(std::string_view, std::string&)>& rewrite) {
-  const std::string_view old = text();
-  std::string rewritten;
+void PreTokenized::rewrite_pieces(const std::function<void(const Piece&, TextRewrite&)>& rewrite) {
   OffsetMap map;
+  TextRewrite out(text(), &map);
   std::vector<Piece> moved;
   for (const Piece& piece : pieces_) {
-    const size_t begin = rewritten.size();
-    const size_t unchanged = rewrite(old.substr(piece.begin, piece.end - piece.begin), rewritten);
-    // Recorded for the gap before the piece too: pieces need not touch in the old text.
-    map.replaced(begin, rewritten.size() - unchanged, piece.begin, piece.end - unchanged);
-    moved.push_back({begin, rewritten.size()});
+    out.drop(piece.begin);
+    const size_t begin = out.size();
+    rewrite(piece, out);
+    moved.push_back({begin, out.size()});
   }
   pieces_ = std::move(moved);
-  own(std::move(rewritten), std::move(map));
+  own(out.finish(), std::move(map));
 }
 
 void PreTokenized::own(std::string text, OffsetMap map) {
   owned_ = std::move(text);
   text_ = owned_;
-  maps_.push_back(std::move(map));
+  maps_.push(std::move(map));
 }
 
-std::pair<size_t, size_t> PreTokenized::source(size_t begin, size_t end) const {
-  std::pair<size_t, size_t> range{begin, end};
-  for (auto map = maps_.rbegin(); map != maps_.rend(); ++map) range = map->source(range.first, range.second);
-  return range;
+ByteRange PreTokenized::source(size_t begin, size_t end) const {
+  if (maps_.empty()) return source_(begin, end);
+  if (begin >= end) return source_(maps_.begin_of(begin), maps_.begin_of(begin));
+  return source_(maps_.begin_of(begin), maps_.end_of(end - 1));
 }
 
 Result<std::unique_ptr<PreTokenizer>> make_pre_tokenizer(const nlohmann::json* spec, const std::string& path) {

@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "text/unicode/offset_map.h"
+#include "text/stages/source.h"
+#include "text/unicode/text_rewrite.h"
 
 namespace graft::text {
 
@@ -21,7 +22,8 @@ struct Piece {
 // Text on its way from the normaliser to the model, cut into pieces in reading order.
 class PreTokenized {
  public:
-  explicit PreTokenized(std::string_view text) : text_(text) {
+  // `source` knows where the text comes from, and outlives this.
+  PreTokenized(std::string_view text, const Source& source) : text_(text), source_(source) {
     if (!text.empty()) pieces_.push_back({0, text.size()});
   }
   // `text_` may point into `owned_`.
@@ -33,26 +35,29 @@ class PreTokenized {
   [[nodiscard]] const std::vector<Piece>& pieces() const { return pieces_; }
   void set_pieces(std::vector<Piece> pieces) { pieces_ = std::move(pieces); }
 
-  // Replaces every piece of the text; `rewrite` appends the new form of one. The whole piece counts as the source of
-  // all of its new bytes, except for a suffix that `rewrite` returns the length of, which is unchanged.
-  void rewrite_pieces(const std::function<size_t(std::string_view piece, std::string& out)>& rewrite);
+  // Replaces every piece of the text. `rewrite` gets a rewriting of the whole text that stands at the piece's begin,
+  // and takes it to the piece's end.
+  void rewrite_pieces(const std::function<void(const Piece& piece, TextRewrite& out)>& rewrite);
 
-  // From here on the text stands for its bytes written in the byte-level alphabet. That spelling is made only where a
-  // later pre-tokenizer looks at the text; the model reads the bytes as they are.
+  // From here on the text stands for its bytes written in the byte-level alphabet. That spelling is made only where
+  // somebody looks at the text; a model that can reads the bytes as they are.
   void set_byte_level();
   [[nodiscard]] bool byte_level() const { return byte_level_; }
 
   // For the model, after the last pre-tokenizer: raw bytes where byte_level().
   [[nodiscard]] std::string_view model_text() const { return text_; }
-  // The bytes of the text given to the constructor that bytes of model_text() come from.
-  [[nodiscard]] std::pair<size_t, size_t> source(size_t begin, size_t end) const;
+  // The bytes of the input that bytes of model_text() belong to.
+  [[nodiscard]] ByteRange source(size_t begin, size_t end) const;
+  // Whether the input begins with what this byte belongs to.
+  [[nodiscard]] bool begins_input(size_t byte) const { return source(byte, byte + 1).first == 0; }
 
  private:
   void own(std::string text, OffsetMap map);
   std::string_view text_;
+  const Source& source_;
   std::string owned_;
   std::vector<Piece> pieces_;
-  std::vector<OffsetMap> maps_;
+  OffsetMaps maps_;
   bool byte_level_ = false;
 };
 

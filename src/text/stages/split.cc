@@ -1,60 +1,21 @@
-#include "base/strings.h"
+#include "text/stages/pattern.h"
 #include "text/stages/pre_tokenizers.h"
-#include "text/stages/regex.h"
 #include "text/stages/splitting.h"
 #include "text/stages/word_scanner.h"
 
 namespace graft::text {
 namespace {
 
-// A pattern of plain text, or a regular expression.
-class Pattern {
- public:
-  static Result<Pattern> from_json(const nlohmann::json& spec, const std::string& path) {
-    Pattern pattern;
-    GRAFT_TRY(JsonFields fields, JsonFields::of(spec, path));
-    GRAFT_TRY(const auto literal, fields.optional_string("String"));
-    GRAFT_TRY(const auto regex, fields.optional_string("Regex"));
-    GRAFT_CHECK_OK(fields.done());
-    if (literal.has_value() == regex.has_value()) return invalid(path + ": expected one of String and Regex");
-    if (literal.has_value()) {
-      if (literal->empty()) return invalid(path + ".String: cannot be empty");
-      pattern.literal_ = *literal;
-      return pattern;
-    }
-    auto compiled = Regex::compile(*regex);
-    if (!compiled.ok()) return at(path + ".Regex", compiled.error());
-    pattern.regex_ = std::move(compiled).value();
-    pattern.source_ = *regex;
-    return pattern;
-  }
-
-  [[nodiscard]] std::optional<KnownPattern> known() const { return known_pattern(source_); }
-
-  // Appends stretches that cover the text.
-  void find(std::string_view text, std::vector<Stretch>& out) const {
-    size_t done = 0;
-    const auto add = [&](size_t begin, size_t end) {
-      if (done < begin) out.push_back({done, begin, false});
-      out.push_back({begin, end, true});
-      done = end;
-    };
-    if (regex_ != nullptr) {
-      Regex::Scan scan(*regex_, text);
-      for (RegexMatch match; scan.next(&match);) add(match.begin, match.end);
-    } else {
-      for (size_t i = text.find(literal_); i != std::string_view::npos; i = text.find(literal_, i + literal_.size())) {
-        add(i, i + literal_.size());
-      }
-    }
-    if (done < text.size()) out.push_back({done, text.size(), false});
-  }
-
- private:
-  std::string literal_;
-  std::string source_;
-  std::unique_ptr<Regex> regex_;
-};
+// Appends stretches that cover the text.
+void find_stretches(const Pattern& pattern, std::string_view text, std::vector<Stretch>& out) {
+  size_t done = 0;
+  pattern.each_match(text, [&](size_t begin, size_t end) {
+    if (done < begin) out.push_back({done, begin, false});
+    out.push_back({begin, end, true});
+    done = end;
+  });
+  if (done < text.size()) out.push_back({done, text.size(), false});
+}
 
 class Split : public PreTokenizer {
  public:
@@ -67,7 +28,7 @@ class Split : public PreTokenizer {
     std::vector<Stretch> stretches;
     for (const Piece& piece : input.pieces()) {
       stretches.clear();
-      pattern_.find(text.substr(piece.begin, piece.end - piece.begin), stretches);
+      find_stretches(pattern_, text.substr(piece.begin, piece.end - piece.begin), stretches);
       for (Stretch& stretch : stretches) {
         stretch = {stretch.begin + piece.begin, stretch.end + piece.begin, stretch.is_match != invert_};
       }
@@ -105,10 +66,10 @@ class ByteLevel : public PreTokenizer {
 
   void apply(PreTokenized& input) const override {
     if (add_prefix_space_) {
-      input.rewrite_pieces([](std::string_view piece, std::string& out) {
-        if (piece[0] != ' ') out += ' ';
-        out += piece;
-        return piece.size() - (piece[0] != ' ' ? first_size(piece) : 0);
+      const std::string_view text = input.text();
+      input.rewrite_pieces([&](const Piece& piece, TextRewrite& out) {
+        if (text[piece.begin] != ' ') out.prepend(" ");
+        out.keep(piece.end);
       });
     }
     if (use_regex_) split_.apply(input);
@@ -116,13 +77,6 @@ class ByteLevel : public PreTokenizer {
   }
 
  private:
-  // The space that is put in front counts as part of the first character.
-  static size_t first_size(std::string_view piece) {
-    size_t size = 1;
-    while (size < piece.size() && (static_cast<unsigned char>(piece[size]) & 0xC0) == 0x80) ++size;
-    return size;
-  }
-
   bool add_prefix_space_;
   bool use_regex_;
   KnownSplit split_{KnownPattern::kGpt2};
@@ -131,9 +85,7 @@ class ByteLevel : public PreTokenizer {
 }  // namespace
 
 Result<std::unique_ptr<PreTokenizer>> make_split(JsonFields& fields) {
-  const nlohmann::json* spec = fields.any("pattern");
-  if (spec == nullptr) return invalid(fields.path_of("pattern") + ": missing; expected a pattern");
-  GRAFT_TRY(Pattern pattern, Pattern::from_json(*spec, fields.path_of("pattern")));
+  GRAFT_TRY(Pattern pattern, Pattern::from_json(fields.any("pattern"), fields.path_of("pattern")));
   GRAFT_TRY(const std::string name, fields.string("behavior"));
   GRAFT_TRY(const bool invert, fields.boolean("invert", std::nullopt));
   auto behavior = split_behavior_from(name);
@@ -141,7 +93,7 @@ Result<std::unique_ptr<PreTokenizer>> make_split(JsonFields& fields) {
   // A known pattern matches everything, so keeping its matches apart is all that there is to do.
   const bool keeps_matches =
       (*behavior == SplitBehavior::kIsolated) || (*behavior == SplitBehavior::kRemoved && invert);
-  if (const auto known = pattern.known(); known.has_value() && keeps_matches) {
+  if (const auto known = known_pattern(pattern.source()); known.has_value() && keeps_matches) {
     return std::unique_ptr<PreTokenizer>(std::make_unique<KnownSplit>(*known));
   }
   return std::unique_ptr<PreTokenizer>(std::make_unique<Split>(std::move(pattern), *behavior, invert));

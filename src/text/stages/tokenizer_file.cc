@@ -24,10 +24,13 @@ class Reader : public nlohmann::json_sax<json> {
   bool number_unsigned(number_unsigned_t v) override {
     return integer(v, v <= static_cast<number_unsigned_t>(INT64_MAX) ? static_cast<int64_t>(v) : kNoId);
   }
-  bool number_float(number_float_t v, const string_t& /*text*/) override { return value(v); }
+  bool number_float(number_float_t v, const string_t& /*text*/) override {
+    return place_ == Place::kPieces ? score(v) : value(v);
+  }
   bool binary(binary_t& /*v*/) override { return fail("binary values are not JSON"); }
   bool string(string_t& v) override {
     if (place_ == Place::kMerges) return merge_part(v);
+    if (place_ == Place::kPieces) return piece(v);
     return value(std::move(v));
   }
 
@@ -52,9 +55,18 @@ class Reader : public nlohmann::json_sax<json> {
       pair_.clear();
       return true;
     }
+    if (place_ == Place::kPieces && !in_pair_) {
+      in_pair_ = true;
+      pair_.clear();
+      return true;
+    }
     if (place_ != Place::kTree) return fail(where() + ": unexpected array");
     if (is_at_model_list("merges")) {
       place_ = Place::kMerges;
+      return true;
+    }
+    if (is_at_model_list("vocab")) {
+      place_ = Place::kPieces;
       return true;
     }
     return open(json::array());
@@ -66,7 +78,12 @@ class Reader : public nlohmann::json_sax<json> {
       file_->merges.emplace_back(std::move(pair_[0]), std::move(pair_[1]));
       return true;
     }
-    if (place_ == Place::kMerges) {
+    if (place_ == Place::kPieces && in_pair_) {
+      in_pair_ = false;
+      // A piece is pushed when its score comes.
+      return pair_.size() == 2 || fail(where() + ": expected a token and its score");
+    }
+    if (place_ == Place::kMerges || place_ == Place::kPieces) {
       place_ = Place::kTree;
       return true;
     }
@@ -84,7 +101,7 @@ class Reader : public nlohmann::json_sax<json> {
   }
 
  private:
-  enum class Place { kTree, kVocab, kMerges };
+  enum class Place { kTree, kVocab, kPieces, kMerges };
 
   bool fail(std::string problem) {
     problem_ = std::move(problem);
@@ -93,6 +110,7 @@ class Reader : public nlohmann::json_sax<json> {
 
   [[nodiscard]] std::string where() const {
     if (place_ == Place::kVocab) return "model.vocab['" + printable(key_) + "']";
+    if (place_ == Place::kPieces) return "model.vocab[" + std::to_string(file_->pieces.size()) + "]";
     return "model.merges[" + std::to_string(file_->merges.size()) + "]";
   }
 
@@ -103,8 +121,21 @@ class Reader : public nlohmann::json_sax<json> {
   template <class Number>
   bool integer(Number tree_value, int64_t id) {
     if (place_ == Place::kTree) return value(tree_value);
+    if (place_ == Place::kPieces) return score(static_cast<double>(tree_value));
     if (place_ == Place::kMerges) return fail(where() + ": expected a string or a pair of strings");
     file_->vocab.emplace_back(std::move(key_), id);
+    return true;
+  }
+
+  bool piece(string_t& text) {
+    if (!in_pair_ || !pair_.empty()) return fail(where() + ": expected a token and its score");
+    pair_.push_back(std::move(text));
+    return true;
+  }
+  bool score(double value) {
+    if (!in_pair_ || pair_.size() != 1) return fail(where() + ": expected a token and its score");
+    file_->pieces.emplace_back(std::move(pair_[0]), value);
+    pair_.emplace_back();  // complete
     return true;
   }
 
@@ -138,6 +169,7 @@ class Reader : public nlohmann::json_sax<json> {
   bool value(json v) {
     if (place_ == Place::kVocab) return fail(where() + ": expected a token id");
     if (place_ == Place::kMerges) return fail(where() + ": expected a string or a pair of strings");
+    if (place_ == Place::kPieces) return fail(where() + ": expected a token and its score");
     put(std::move(v));
     return true;
   }

@@ -15,8 +15,9 @@ namespace graft::text {
 // everything else as a tree. The large lists never exist as JSON values: a quarter of a second and a hundred megabytes
 // less for a vocabulary of 150,000.
 struct TokenizerFile {
-  nlohmann::json root;  // without model.vocab and model.merges
-  std::vector<std::pair<std::string, int64_t>> vocab;
+  nlohmann::json root;                                      // without model.vocab and model.merges
+  std::vector<std::pair<std::string, int64_t>> vocab;       // where model.vocab is an object: {token: id}
+  std::vector<std::pair<std::string, double>> pieces;       // where it is an array: [token, score] by id
   std::vector<std::pair<std::string, std::string>> merges;  // as strings "a b" or as pairs ["a", "b"]
 };
 

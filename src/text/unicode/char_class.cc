@@ -4,6 +4,7 @@
 #include <map>
 #include <span>
 
+#include "text/unicode/normalizing_tables.h"
 #include "text/unicode/tables.h"
 
 namespace graft::text {
@@ -33,6 +34,9 @@ CharClasses::CharClasses() {
   mark(flat, kSpaces, kSpace);
   mark(flat, digit_ranges(), kDigit);
   mark(flat, word_ranges(), kWordChar);
+  mark(flat, punctuation_ranges(), kPunctuation);
+  mark(flat, control_ranges(), kControl);
+  mark(flat, nonspacing_ranges(), kNonspacing);
   std::copy_n(flat.begin(), ascii_.size(), ascii_.begin());
   std::map<std::vector<uint8_t>, uint16_t> known;  // equal pages are stored once
   for (size_t page = 0; page < page_of_.size(); ++page) {

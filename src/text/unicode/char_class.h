@@ -12,6 +12,9 @@ enum CharClass : uint8_t {
   kSpace = 4,  // Unicode White_Space
   kDigit = 8,  // numeric in the sense of the pre-tokenizer Digits
   kWordChar = 16,
+  kPunctuation = 32,
+  kControl = 64,      // what BERT's cleaning removes
+  kNonspacing = 128,  // what BERT's strip_accents removes
 };
 
 // Which classes a code point belongs to: two look-ups in tables of a few tens of kilobytes, made at first use.

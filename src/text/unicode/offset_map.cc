@@ -1,25 +1,71 @@
 #include "text/unicode/offset_map.h"
 
-#include <algorithm>
-
 namespace graft::text {
+namespace {
 
-void OffsetMap::replaced(size_t out_begin, size_t out_end, size_t in_begin, size_t in_end) {
-  edits_.push_back({out_begin, out_end, in_begin, in_end});
+constexpr size_t kNear = 16;  // edits to walk past before a binary search
+
+}  // namespace
+
+void OffsetMap::replaced(size_t out_begin, size_t out_end, size_t in_begin, size_t in_end, size_t resume) {
+  edits_.push_back({out_begin, out_end, in_begin, in_end, resume});
+}
+
+const OffsetMap::Edit* OffsetMap::edit_at(size_t byte) const {
+  size_t low = 0;
+  size_t high = edits_.size();  // the answer is before high, and at low - 1 or behind it
+  if (cursor_ < edits_.size() && edits_[cursor_].out_begin <= byte) {
+    low = cursor_ + 1;
+    for (size_t step = 0; step < kNear; ++step) {
+      if (low == edits_.size() || edits_[low].out_begin > byte) return &edits_[cursor_ = low - 1];
+      ++low;
+    }
+  }
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (edits_[middle].out_begin <= byte) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  if (low == 0) return nullptr;
+  return &edits_[cursor_ = low - 1];
+}
+
+size_t OffsetMap::begin_of(size_t byte) const {
+  const Edit* edit = edit_at(byte);
+  if (edit == nullptr) return byte;
+  return byte < edit->out_end ? edit->in_begin : edit->resume + (byte - edit->out_end);
+}
+
+size_t OffsetMap::end_of(size_t byte) const {
+  const Edit* edit = edit_at(byte);
+  if (edit == nullptr) return byte + 1;
+  return byte < edit->out_end ? edit->in_end : edit->resume + (byte - edit->out_end) + 1;
 }
 
 std::pair<size_t, size_t> OffsetMap::source(size_t begin, size_t end) const {
-  const auto point = [&](size_t out, bool is_end) {
-    // The last edit that starts before the byte in question: the one at `out`, or just before an end.
-    const auto after = [&](const Edit& edit) { return is_end ? edit.out_begin < out : edit.out_begin <= out; };
-    const auto next = std::partition_point(edits_.begin(), edits_.end(), after);
-    if (next == edits_.begin()) return out;
-    const Edit& edit = *(next - 1);
-    if (out > edit.out_end || (!is_end && out == edit.out_end)) return edit.in_end + (out - edit.out_end);
-    return is_end ? edit.in_end : edit.in_begin;
-  };
-  const size_t from = point(begin, false);
-  return {from, std::max(from, point(end, true))};
+  if (begin >= end) return {begin_of(begin), begin_of(begin)};
+  return {begin_of(begin), end_of(end - 1)};
+}
+
+// Only a character put in front of everything belongs to nothing, [0, 0), whatever was done to the text before.
+size_t OffsetMaps::begin_of(size_t byte) const {
+  for (auto map = maps_.rbegin(); map != maps_.rend(); ++map) {
+    if (map->end_of(byte) == 0) return 0;
+    byte = map->begin_of(byte);
+  }
+  return byte;
+}
+
+size_t OffsetMaps::end_of(size_t byte) const {
+  for (auto map = maps_.rbegin(); map != maps_.rend(); ++map) {
+    const size_t end = map->end_of(byte);
+    if (end == 0) return 0;
+    byte = end - 1;
+  }
+  return byte + 1;
 }
 
 }  // namespace graft::text
