@@ -6,7 +6,7 @@ VENV ?= $(CURDIR)/.venv
 SETUP ?= scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast build setup lint format dev-tools bench asan tsan fuzz clean
+.PHONY: help demo test test-fast test-peers build setup lint format dev-tools bench asan tsan fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -28,6 +28,10 @@ test: build ## Build and run every test
 
 test-fast: build ## Build and run the fast unit tests
 	@ctest --test-dir $(BUILD) --output-on-failure -L fast -j 2
+
+test-peers: build ## Compare exported files with llama.cpp's own tools (builds llama.cpp, a quarter of an hour)
+	@GRAFT_PYTHON="$(VENV)/bin/python3" bench/setup formats
+	@$(VENV)/bin/python3 -m pytest -q -rP -m peers tests/peers
 
 bench: build ## Compare training and serving with their peers (idle machine, half an hour)
 	@bench/setup train && bench/setup serve

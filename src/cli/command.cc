@@ -22,6 +22,7 @@ constexpr std::array kCommands = {
     Command{"config", "show a resolved training config, or its schema", false, run_config},
     Command{"tokenize", "show the tokens of a text", false, run_tokenize},
     Command{"template", "render a chat template", false, run_template},
+    Command{"export", "write a model as GGUF or safetensors", false, run_export},
     Command{"doctor", "check that this machine is ready", false, run_doctor},
 };
 

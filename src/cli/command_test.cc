@@ -172,5 +172,28 @@ TEST_F(Cli, TheDoctorNamesWhatIsNotReady) {
   EXPECT_THAT(err_, AllOf(StartsWith("graft doctor: not ready: "), HasSubstr("home")));
 }
 
+TEST_F(Cli, ExportsAModelByNameOrPathAndRefusesWhatWouldBeLost) {
+  const auto store = storage::ModelStore::open_default();
+  ASSERT_TRUE(store.ok());
+  fs::copy_file(smollm2(), dir_ / "source.gguf");
+  ASSERT_TRUE(store->add(dir_ / "source.gguf", "small").ok());
+  EXPECT_EQ(run({"export", "--format", "gguf", "--type", "bf16", "--json", "small", dir_ / "out.gguf"}), kDone) << err_;
+  const auto printed = nlohmann::json::parse(out_);
+  EXPECT_EQ(printed["tensors"]["BF16"], 211);
+  EXPECT_EQ(printed["files"], nlohmann::json::array({(dir_ / "out.gguf").string()}));
+  const auto source = formats::ModelSource::open(dir_ / "out.gguf");
+  ASSERT_TRUE(source.ok()) << source.error().message;
+  EXPECT_EQ((*source)->tokenizer_json(), formats::ModelSource::open(dir_ / "source.gguf").value()->tokenizer_json());
+  EXPECT_EQ(run({"export", "--format", "gguf", "small", dir_ / "out.gguf"}), kFailed);
+  EXPECT_THAT(err_, HasSubstr("exists already"));
+  EXPECT_EQ(run({"export", "--format", "safetensors", "--type", "q8_0", "small", dir_ / "hf"}), kFailed);
+  EXPECT_THAT(err_, HasSubstr("safetensors has no type q8_0"));
+  EXPECT_EQ(run({"export", "--format", "onnx", "small", dir_ / "x"}), kWrongUse);
+  EXPECT_EQ(run({"export", "small", dir_ / "x"}), kWrongUse);
+  std::ofstream(dir_ / "source.gguf", std::ios::app) << "x";
+  EXPECT_EQ(run({"export", "--format", "gguf", "small", dir_ / "later.gguf"}), kFailed);
+  EXPECT_THAT(err_, HasSubstr("has changed since it was imported as 'small'"));
+}
+
 }  // namespace
 }  // namespace graft::cli

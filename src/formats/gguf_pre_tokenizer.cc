@@ -1,0 +1,143 @@
+#include "formats/gguf_pre_tokenizer.h"
+
+#include <array>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/strings.h"
+
+namespace graft::formats {
+namespace {
+
+using nlohmann::json;
+
+// The regular expressions of the models' tokenizer.json files.
+constexpr std::string_view kLlama3 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|)"
+    R"(\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen2 =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kTekken = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
+                                     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
+                                     R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kGpt4o =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kDeepSeekCjk = "[一-龥\u3040-ゟ゠-ヿ]+";
+constexpr std::string_view kDeepSeekText =
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
+    " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
+// What gguf_tokenizer.cc makes of llama.cpp's "default".
+constexpr std::string_view kDefaultPunctuation = R"([\p{P}\$\+<=>\^~\|]+)";
+constexpr std::string_view kDefaultWords = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))";
+
+// A step by which text is cut: "digits", "gpt-2" (ByteLevel's own pattern), or the pattern of an isolating Split.
+// ByteLevel without its pattern only maps bytes, as every step here ends in it.
+struct Known {
+  std::string_view name;  // "tokenizer.ggml.pre"
+  std::array<std::string_view, 4> steps;
+};
+constexpr std::array kKnown = {
+    Known{"gpt-2", {"gpt-2"}},
+    Known{"smollm", {"digits", "gpt-2"}},
+    Known{"llama-bpe", {kLlama3}},
+    Known{"qwen2", {kQwen2}},
+    Known{"tekken", {kTekken}},
+    Known{"gpt-4o", {kGpt4o}},
+    Known{"deepseek-v3", {R"(\p{N}{1,3})", kDeepSeekCjk, kDeepSeekText}},
+    Known{"default", {kDefaultPunctuation, kDefaultWords, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
+};
+
+std::string text_at(const json& object, const char* key) {
+  const json value = object.value(key, json());
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+bool flag_at(const json& object, const char* key, bool fallback) {
+  const json value = object.value(key, json(fallback));
+  return value.is_boolean() ? value.get<bool>() : fallback;
+}
+
+std::vector<json> steps_of(const json& stage, const char* list_key) {
+  if (!stage.is_object()) return {};
+  if (text_at(stage, "type") != "Sequence") return {stage};
+  const json list = stage.value(list_key, json::array());
+  return list.is_array() ? std::vector<json>(list.begin(), list.end()) : std::vector<json>();
+}
+
+// The step as kKnown spells it; nothing for one that GGUF's names do not cover.
+std::optional<std::string> spelled(const json& step) {
+  if (!step.is_object()) return std::nullopt;
+  const std::string type = text_at(step, "type");
+  if (type == "Digits" && flag_at(step, "individual_digits", false)) return "digits";
+  if (type == "ByteLevel" && !flag_at(step, "add_prefix_space", true)) {
+    return flag_at(step, "use_regex", true) ? "gpt-2" : "";
+  }
+  const json pattern = step.value("pattern", json());
+  if (type != "Split" || text_at(step, "behavior") != "Isolated" || flag_at(step, "invert", false)) return std::nullopt;
+  return pattern.is_object() && pattern.contains("Regex") ? std::optional(text_at(pattern, "Regex")) : std::nullopt;
+}
+
+Error no_name(const std::string& what) {
+  std::vector<std::string> names;
+  for (const Known& known : kKnown) names.emplace_back(known.name);
+  return unsupported(what + " is not one that GGUF has a name for here; known: " + join(names, ", "));
+}
+
+}  // namespace
+
+Result<std::string> gguf_pre_tokenizer_name(const json& tokenizer) {
+  for (const json& step : steps_of(tokenizer.value("normalizer", json()), "normalizers")) {
+    // llama.cpp does not normalise; text is nearly always NFC already.
+    if (text_at(step, "type") != "NFC") return no_name("its normalizer '" + printable(text_at(step, "type")) + "'");
+  }
+  std::vector<std::string> steps;
+  bool maps_bytes = false;
+  for (const json& step : steps_of(tokenizer.value("pre_tokenizer", json()), "pretokenizers")) {
+    const auto text = spelled(step);
+    if (!text) return no_name("its pre-tokenizer's step " + printable(step.dump()));
+    maps_bytes = maps_bytes || text_at(step, "type") == "ByteLevel";
+    if (!text->empty()) steps.push_back(*text);
+  }
+  if (!maps_bytes) return no_name("a pre-tokenizer without ByteLevel");
+  for (const Known& known : kKnown) {
+    std::vector<std::string> expected;
+    for (const std::string_view step : known.steps) {
+      if (!step.empty()) expected.emplace_back(step);
+    }
+    if (expected == steps) return std::string(known.name);
+  }
+  return no_name("its pre-tokenizer with the pattern '" + printable(steps.empty() ? "" : steps.front()) + "'");
+}
+
+Result<bool> sentence_piece_space_prefix(const json& tokenizer) {
+  constexpr std::string_view kSpace = "\u2581";
+  bool prefix = false;
+  bool replaces = false;
+  for (const json& step : steps_of(tokenizer.value("normalizer", json()), "normalizers")) {
+    const std::string type = text_at(step, "type");
+    const json pattern = step.value("pattern", json());
+    if (type == "Prepend" && text_at(step, "prepend") == kSpace) {
+      prefix = true;
+    } else if (type == "Replace" && text_at(step, "content") == kSpace && pattern.is_object() &&
+               text_at(pattern, "String") == " ") {
+      replaces = true;
+    } else {
+      return unsupported("its normalizer's step " + printable(step.dump()) + " cannot be written as GGUF");
+    }
+  }
+  for (const json& step : steps_of(tokenizer.value("pre_tokenizer", json()), "pretokenizers")) {
+    if (text_at(step, "type") != "Metaspace" || text_at(step, "replacement") != kSpace ||
+        flag_at(step, "split", true)) {
+      return unsupported("its pre-tokenizer's step " + printable(step.dump()) + " cannot be written as GGUF");
+    }
+    replaces = true;
+    prefix = text_at(step, "prepend_scheme") != "never";
+  }
+  if (!replaces) return unsupported("a tokenizer with byte fallback that keeps spaces cannot be written as GGUF");
+  return prefix;
+}
+
+}  // namespace graft::formats
