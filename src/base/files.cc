@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "base/file_errors.h"
+#include "base/strings.h"
 
 namespace graft {
 namespace {
@@ -127,6 +128,17 @@ Result<uint64_t> free_disk_space(const fs::path& path) {
   struct statvfs info{};
   if (statvfs(existing.c_str(), &info) != 0) return system_error("cannot ask for free space of", existing, errno);
   return uint64_t{info.f_bavail} * info.f_frsize;
+}
+
+bool is_safe_path(const std::string& path) {
+  if (path.empty() || path.size() > 1024 || path.front() == '/' || printable(path, 4096) != path) return false;
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view part = std::string_view(path).substr(begin, end - begin);
+    if (part.empty() || part == "." || part == ".." || part.find('\\') != std::string_view::npos) return false;
+    begin = end + 1;
+  }
+  return true;
 }
 
 Result<fs::path> graft_home() {

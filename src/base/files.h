@@ -33,6 +33,9 @@ Result<uint64_t> free_disk_space(const fs::path& path);
 // $GRAFT_HOME, by default ~/.graft. Not created here.
 Result<fs::path> graft_home();
 
+// True for a relative path of printable names that stays below where it starts: one from outside may be joined.
+bool is_safe_path(const std::string& path);
+
 // A file written in pieces beside its place, and moved there by commit(). Without commit() nothing is left behind.
 class AtomicFile {
  public:

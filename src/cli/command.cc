@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kVersion = "graft 0.1.0";
 
 constexpr std::array kCommands = {
-    Command{"import", "take a model in: a Hugging Face directory or a .gguf file", true},
+    Command{"import", "take a model in: from a directory, a .gguf file, a hub or a URI", true},
     Command{"models", "list the imported models, or remove one", false, run_models},
     Command{"train", "fine-tune an adapter from a declarative config", true},
     Command{"serve", "serve a model and its adapters over HTTP", true},

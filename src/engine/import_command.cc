@@ -1,13 +1,20 @@
 #include "engine/import_command.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/files.h"
+#include "base/progress.h"
 #include "engine/loaded_model.h"
+#include "storage/model_origin.h"
 #include "storage/model_store.h"
 
 namespace graft::engine {
@@ -16,15 +23,48 @@ namespace {
 
 struct ImportOptions {
   std::string source;
+  std::string file;
   std::string name;
   std::vector<std::string> dtypes = {"bfloat16"};
   bool json = false;
 };
 
+// A line or bar on stderr while files are fetched. The total may grow on the way: then it starts anew.
+class FetchDisplay {
+ public:
+  explicit FetchDisplay(bool quiet) : style_(quiet ? ProgressStyle::kQuiet : progress_style_for(STDERR_FILENO)) {}
+
+  void show(const storage::FetchProgress& now) {
+    constexpr int64_t kMebi = 1 << 20;
+    if (!progress_ || total_ != now.total) {
+      total_ = now.total;
+      progress_.emplace(std::cerr, Progress::Options{.style = style_,
+                                                     .label = "fetching",
+                                                     .unit = "MiB",
+                                                     .total = std::max<int64_t>((total_ + kMebi - 1) / kMebi, 1),
+                                                     .done = now.done / kMebi});
+    }
+    progress_->update(now.done >= total_ ? (total_ + kMebi - 1) / kMebi : now.done / kMebi, now.file);
+  }
+
+ private:
+  ProgressStyle style_;
+  int64_t total_ = 0;
+  std::optional<Progress> progress_;
+};
+
+Result<storage::LocalModel> bring(const ImportOptions& options) {
+  GRAFT_TRY(const fs::path home, graft_home());
+  FetchDisplay display(options.json);
+  return storage::bring_model(options.source, options.file, home,
+                              [&](const storage::FetchProgress& now) { display.show(now); });
+}
+
 Status run_import(const ImportOptions& options) {
   GRAFT_TRY(const storage::ModelStore store, storage::ModelStore::open_default());
-  const auto name = options.name.empty() ? std::optional<std::string>() : std::optional(options.name);
-  GRAFT_TRY(const storage::AddedModel added, store.add(options.source, name));
+  GRAFT_TRY(const storage::LocalModel local, bring(options));
+  const auto name = options.name.empty() ? local.name : std::optional(options.name);
+  GRAFT_TRY(const storage::AddedModel added, store.add(local.path, name));
   for (const std::string& dtype : options.dtypes) {
     if (auto prepared = prepare_model(store, added.model, dtype); !prepared.ok()) {
       if (!added.already_there) (void)store.remove(added.model.name);
@@ -48,9 +88,16 @@ Status run_import(const ImportOptions& options) {
 }  // namespace
 
 void add_import_command(CLI::App& app, int* code) {
-  auto* command = app.add_subcommand("import", "Take in a model: a .gguf file or a Hugging Face directory");
+  auto* command = app.add_subcommand(
+      "import", "Take in a model: a .gguf file, a Hugging Face directory, ORG/NAME from a hub, or a URI");
   auto options = std::make_shared<ImportOptions>();
-  command->add_option("source", options->source, "the .gguf file or the directory")->required();
+  command
+      ->add_option(
+          "source", options->source,
+          "a .gguf file, a directory, ORG/NAME[@REVISION] on a hub (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE), or "
+          "s3://, gs://, abfs://, file://")
+      ->required();
+  command->add_option("--file", options->file, "which .gguf file, where there are several");
   command->add_option("--name", options->name, "what to call it; default: the name of the file or directory");
   command->add_option("--dtype", options->dtypes, "prepare the weights for these: bfloat16, float32")
       ->check(CLI::IsMember({"bfloat16", "float32"}))

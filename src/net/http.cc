@@ -22,6 +22,10 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
+void Headers::erase(std::string_view name) {
+  std::erase_if(fields_, [&](const auto& field) { return equal_ignoring_case(field.first, name); });
+}
+
 void Headers::set(const std::string& name, std::string value) {
   std::erase_if(fields_, [&](const auto& field) { return equal_ignoring_case(field.first, name); });
   add(name, std::move(value));

@@ -15,7 +15,8 @@ class Headers {
   Headers(std::initializer_list<std::pair<std::string, std::string>> fields) : fields_(fields) {}
 
   void add(std::string name, std::string value) { fields_.emplace_back(std::move(name), std::move(value)); }
-  void set(const std::string& name, std::string value);             // replaces every field of that name
+  void set(const std::string& name, std::string value);  // replaces every field of that name
+  void erase(std::string_view name);
   [[nodiscard]] std::string_view get(std::string_view name) const;  // the first one; empty where there is none
   [[nodiscard]] bool has(std::string_view name) const;
 

@@ -38,10 +38,13 @@ Result<std::string> default_name(const fs::path& source) {
   return name;
 }
 
+// A file that is a link stays one: in a hub's cache only the link's name tells what the file is.
 Result<fs::path> resolve(const fs::path& path) {
   std::error_code error;
-  fs::path absolute = fs::weakly_canonical(path, error);
+  const bool link = fs::is_symlink(path, error) && !fs::is_directory(path, error);
+  fs::path absolute = fs::weakly_canonical(link ? fs::absolute(path, error).parent_path() : path, error);
   if (error) return not_found(path.string() + ": " + error.message());
+  if (link) absolute /= path.filename();
   if (!absolute.has_filename()) absolute = absolute.parent_path();
   return absolute;
 }

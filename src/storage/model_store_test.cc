@@ -179,5 +179,13 @@ TEST_F(Store, ADamagedEntryDoesNotHideTheOthers) {
   EXPECT_THAT(store().find("tiny").error().message, HasSubstr("another version of graft"));
 }
 
+TEST_F(Store, ALinkedFileKeepsTheNameOfTheLink) {
+  std::ofstream(dir_ / "blob") << "GGUF";
+  fs::create_symlink("blob", dir_ / "model.gguf");
+  const ModelStore store = ModelStore::open(dir_ / "home").value();
+  EXPECT_THAT(store.add(dir_ / "model.gguf").error().message, HasSubstr("model.gguf"));
+  EXPECT_THAT(store.add(dir_ / "model.gguf").error().message, testing::Not(HasSubstr("neither a .gguf file")));
+}
+
 }  // namespace
 }  // namespace graft::storage
