@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "formats/gguf_pre_tokenizer.h"
+#include "formats/gguf_pre_tokenizer_name.h"
 #include "formats/model_exports.h"
 
 namespace graft::formats {
@@ -53,9 +53,9 @@ Result<Vocabulary> read_vocabulary(const json& tokenizer, int64_t size) {
   Vocabulary vocabulary;
   for (int64_t id = 0; id < size; ++id) vocabulary.tokens.push_back("[PAD" + std::to_string(id) + "]");
   vocabulary.types.assign(static_cast<size_t>(size), kUnused);
-  const json vocab = tokenizer["model"].value("vocab", json());
-  if (!vocab.is_object()) return invalid("its model has no vocab");
-  for (const auto& [text, id] : vocab.items()) GRAFT_CHECK_OK(add_token(vocabulary, text, id, kNormal));
+  const auto vocab = tokenizer["model"].find("vocab");
+  if (vocab == tokenizer["model"].end() || !vocab->is_object()) return invalid("its model has no vocab");
+  for (const auto& [text, id] : vocab->items()) GRAFT_CHECK_OK(add_token(vocabulary, text, id, kNormal));
   const json added = tokenizer.value("added_tokens", json::array());
   if (!added.is_array()) return invalid("added_tokens must be a list");
   for (const json& token : added) {
@@ -77,10 +77,10 @@ struct Merge {
 
 // A list of "left right" or, since tokenizers 0.20, [left, right].
 Result<std::vector<Merge>> read_merges(const json& model) {
-  const json list = model.value("merges", json());
-  if (!list.is_array()) return invalid("its model has no merges");
+  const auto list = model.find("merges");
+  if (list == model.end() || !list->is_array()) return invalid("its model has no merges");
   std::vector<Merge> merges;
-  for (const json& entry : list) {
+  for (const json& entry : *list) {
     if (entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_string()) {
       merges.push_back({entry[0].get<std::string>(), entry[1].get<std::string>()});
       continue;

@@ -38,8 +38,8 @@ std::string python(const std::string& body, const TestDirectory& dir) {
 
 constexpr const char* kModels = R"(
 corpus = ["the cat sat on the mat and then the other cat sat there"] * 5
-def byte_level(pre, post=None):
-    tok = Tokenizer(models.BPE())
+def byte_level(pre, post=None, ignore_merges=False):
+    tok = Tokenizer(models.BPE(ignore_merges=ignore_merges))
     tok.pre_tokenizer = pre
     tok.decoder = decoders.ByteLevel()
     tok.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=290, special_tokens=["<s>", "</s>", "<pad>"],
@@ -63,7 +63,7 @@ plain = save("plain", byte_level(pre_tokenizers.Sequence([pre_tokenizers.Digits(
 shutil.copytree(d / "plain", d / "bin"); (d / "bin/model.safetensors").unlink()
 torch.save({k: v for k, v in plain.state_dict().items() if k != "lm_head.weight"}, d / "bin/pytorch_model.bin")
 bos = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", 0)])
-save("wide", byte_level(pre_tokenizers.Sequence([pre_tokenizers.Split(llama3, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]), bos),
+save("wide", byte_level(pre_tokenizers.Sequence([pre_tokenizers.Split(llama3, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]), bos, True),
      hidden_size=256, intermediate_size=512, num_hidden_layers=8, attention_bias=True, mlp_bias=True, initializer_range=0.1, rope_scaling={"rope_type": "llama3",
      "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192})
 piece = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))

@@ -14,7 +14,8 @@
 
 namespace graft::formats {
 
-// A model as it comes: a Hugging Face directory (config.json, safetensors, tokenizer.json) or a .gguf file.
+// A model as it comes: a Hugging Face directory (config.json, tokenizer.json, safetensors or PyTorch's .bin files), a
+// .gguf file or any part of a split one.
 // Opening checks that every weight of the architecture is there in the right shape and that none is left over.
 class ModelSource {
  public:

@@ -73,6 +73,8 @@ struct Value {
 };
 
 constexpr size_t kMostDimensions = 16;
+constexpr size_t kLongestKey = 255;                  // torch numbers its storages
+constexpr size_t kLargestPickle = size_t{64} << 20;  // a hundred thousand tensors need 20 MB
 
 Result<size_t> find_global(std::string_view module, std::string_view name) {
   for (size_t i = 0; i < kGlobals.size(); ++i) {
@@ -409,6 +411,7 @@ class Machine {
     GRAFT_TRY(const std::string_view key, text_of(items[2]));
     GRAFT_TRY(const int64_t elements, integer_of(items[4]));
     if (elements < 0) return invalid("a storage of a negative size");
+    if (key.size() > kLongestKey) return invalid("a storage's key is too long");
     push({Kind::kStorage, elements, key, type->dtype, {}});
     return {};
   }
@@ -538,6 +541,7 @@ class Machine {
 }  // namespace
 
 Result<std::vector<PickledTensor>> read_pickled_tensors(std::span<const std::byte> pickle) {
+  if (pickle.size() > kLargestPickle) return unsupported("the pickle is larger than 64 MiB");
   return Machine(pickle).run();
 }
 

@@ -29,7 +29,8 @@ struct PickledTensor {
 // names that it may look up only collections.OrderedDict, torch._utils' _rebuild_tensor, _rebuild_tensor_v2,
 // _rebuild_tensor_v3 and _rebuild_parameter, torch's storage classes and dtypes exist. Any other is refused by name, so
 // that no file can run code. Entries of the dict that are no tensors are left out; a dict of dicts is looked into where
-// it has one of the usual keys (state_dict, model_state_dict, model). Time and memory are linear in the bytes.
+// it has one of the usual keys (state_dict, model_state_dict, model). Time and memory are linear in the bytes,
+// of which there may be 64 MiB.
 Result<std::vector<PickledTensor>> read_pickled_tensors(std::span<const std::byte> pickle);
 
 }  // namespace graft::formats

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -26,7 +27,11 @@ void for_each_piece(size_t pieces, const Work& work) {
   };
   const size_t threads = std::min<size_t>(std::max(1U, std::thread::hardware_concurrency()), pieces);
   std::vector<std::thread> helpers;
-  for (size_t i = 1; i < threads; ++i) helpers.emplace_back(run);
+  try {
+    for (size_t i = 1; i < threads; ++i) helpers.emplace_back(run);
+  } catch (const std::system_error&) {
+    // No more threads to be had: those there are do it.
+  }
   run();
   for (std::thread& helper : helpers) helper.join();
 }

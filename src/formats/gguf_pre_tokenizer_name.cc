@@ -1,4 +1,4 @@
-#include "formats/gguf_pre_tokenizer.h"
+#include "formats/gguf_pre_tokenizer_name.h"
 
 #include <array>
 #include <optional>
@@ -38,13 +38,15 @@ constexpr std::string_view kDefaultWords = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| 
 struct Known {
   std::string_view name;  // "tokenizer.ggml.pre"
   std::array<std::string_view, 4> steps;
+  bool ignore_merges = false;  // llama.cpp knows by the name that a piece which is a token as a whole is taken as it is
 };
 constexpr std::array kKnown = {
     Known{"gpt-2", {"gpt-2"}},
     Known{"smollm", {"digits", "gpt-2"}},
-    Known{"llama-bpe", {kLlama3}},
+    Known{"llama-bpe", {kLlama3}, true},
+    Known{"dbrx", {kLlama3}},
     Known{"qwen2", {kQwen2}},
-    Known{"tekken", {kTekken}},
+    Known{"tekken", {kTekken}, true},
     Known{"gpt-4o", {kGpt4o}},
     Known{"deepseek-v3", {R"(\p{N}{1,3})", kDeepSeekCjk, kDeepSeekText}},
     Known{"default", {kDefaultPunctuation, kDefaultWords, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
@@ -102,7 +104,10 @@ Result<std::string> gguf_pre_tokenizer_name(const json& tokenizer) {
     if (!text->empty()) steps.push_back(*text);
   }
   if (!maps_bytes) return no_name("a pre-tokenizer without ByteLevel");
+  const auto model = tokenizer.find("model");
+  const bool ignore_merges = model != tokenizer.end() && flag_at(*model, "ignore_merges", false);
   for (const Known& known : kKnown) {
+    if (known.ignore_merges != ignore_merges) continue;
     std::vector<std::string> expected;
     for (const std::string_view step : known.steps) {
       if (!step.empty()) expected.emplace_back(step);
