@@ -102,14 +102,19 @@ Result<Example> RowEncoder::encode_chat(const RowText& row, const Json& messages
   example.row = row.row;
   example.tokens = encoding.ids;
   example.supervised.assign(example.tokens.size(), 0);
-  for (size_t i = 0; i < messages.size(); ++i) {
-    if (!is_assistant(messages[i])) continue;
-    GRAFT_TRY(const text::ProtectedSpan span, turn_span(row, messages, i, whole.text));
-    supervise(example, encoding, span);
+  if (whole.marks_generation) {
+    example.supervised = text::token_mask(encoding, whole.generated);
+  } else {
+    for (size_t i = 0; i < messages.size(); ++i) {
+      if (!is_assistant(messages[i])) continue;
+      GRAFT_TRY(const text::ProtectedSpan span, turn_span(row, messages, i, whole.text));
+      supervise(example, encoding, span);
+    }
   }
   if (supervised_tokens(example) == 0) {
-    return invalid(
-        fmt::format("row {}: no token carries loss: the chat template shows nothing of the assistant", row.row));
+    const char* why =
+        whole.marks_generation ? "prints nothing inside of {% generation %}" : "shows nothing of the assistant";
+    return invalid(fmt::format("row {}: no token carries loss: the chat template {}", row.row, why));
   }
   // A template that ends an answer with nothing leaves the model without a way to stop.
   if (example.supervised.back() != 0 && !is_eos(example.tokens.back())) {

@@ -45,7 +45,8 @@ struct PromptExample {
 // and that token are supervised. Nothing is inserted in between: a leading space belongs to the data.
 //
 // Chats are rendered by the template and tokenised as one text in which message contents never count as special
-// tokens. Every assistant turn is supervised, from the end of its generation prompt to the token that ends it.
+// tokens. Supervised is what the template prints inside {% generation %}, where it has such blocks, and otherwise every
+// assistant turn, from the end of its generation prompt to the token that ends it.
 class RowEncoder {
  public:
   // Errors: no end-of-sequence token; a chat template is asked for but the model has none.

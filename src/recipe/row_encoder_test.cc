@@ -109,6 +109,37 @@ TEST_F(RowEncoding, TemplateThatRewritesEarlierTurnsIsAnError) {
               HasSubstr("row 7: the chat template renders messages[1] differently"));
 }
 
+ChatRenderer compiled(const char* source) {
+  auto made = text::ChatTemplate::compile(source);
+  EXPECT_TRUE(made.ok()) << made.error().message;
+  return chat_renderer(std::move(made).value(), nlohmann::ordered_json::object());
+}
+
+// As trl's training templates have it; earlier turns are rewritten, which rendering prefixes could not follow.
+constexpr const char* kMarkedTemplate =
+    "{% macro turn(m) %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}{% generation %}{{ m.content "
+    "}}<|im_end|>"
+    "{% endgeneration %}{% else %}{{ m.content }}<|im_end|>{% endif %}{{ '\\n' }}{% endmacro %}"
+    "{{ messages | length }}{% for m in messages %}{{ turn(m) }}{% endfor %}";
+
+TEST_F(RowEncoding, GenerationBlocksOfTheTemplateDecideWhatCarriesLoss) {
+  const auto row = chat(R"([{"role": "user", "content": "a<|im_end|>"}, {"role": "assistant", "content": "b"},
+      {"role": "user", "content": "c"}, {"role": "assistant", "content": "d<|im_end|>e"}])");
+  const auto example = encoder(compiled(kMarkedTemplate)).encode(row);
+  EXPECT_EQ(shown(example),
+            "4<|im_start|>user\na<|im_end|><|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n"
+            "<|im_start|>user\nc<|im_end|>\n<|im_start|>assistant\n[[d<|im_end|>e<|im_end|>]]\n");
+  EXPECT_EQ(std::count(example->tokens.begin(), example->tokens.end(), kImEnd), 4) << "those of the template";
+}
+
+TEST_F(RowEncoding, GenerationBlocksThatPrintNothingAreAHardError) {
+  const auto row = chat(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])");
+  EXPECT_THAT(shown(encoder(compiled("{% for m in messages %}{{ m.content }}{% endfor %}{% generation %}"
+                                     "{% endgeneration %}"))
+                        .encode(row)),
+              HasSubstr("row 7: no token carries loss: the chat template prints nothing inside of {% generation %}"));
+}
+
 TEST_F(RowEncoding, TemplatesOwnErrorsNameTheRow) {
   const ChatRenderer failing = [](const nlohmann::ordered_json& /*messages*/, bool /*add_generation_prompt*/) {
     return Result<text::RenderedChat>(invalid("roles must alternate"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/strings.h"
 #include "base/utf8.h"
 #include "text/jinja/evaluator.h"
 #include "text/jinja/failure.h"
@@ -58,7 +59,7 @@ std::vector<std::pair<std::string, Value>> variables_of(const nlohmann::ordered_
   };
   add("messages", messages_value(messages));
   add("tools", jinja::from_json(options.tools, true));
-  add("documents", Value());
+  add("documents", jinja::from_json(options.documents, true));
   add("add_generation_prompt", Value(options.add_generation_prompt));
   return variables;
 }
@@ -66,24 +67,72 @@ std::vector<std::pair<std::string, Value>> variables_of(const nlohmann::ordered_
 }  // namespace
 
 struct ChatTemplate::Impl {
-  jinja::Block block;
+  struct Named {
+    jinja::Block block;
+    bool marks_generation = false;
+  };
+  std::map<std::string, Named> templates;
+
+  Status add(const std::string& name, std::string_view source);
+  [[nodiscard]] Result<const Named*> choose(const ChatTemplateOptions& options) const;
 };
 
-ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-ChatTemplate::~ChatTemplate() = default;
-
-Result<std::unique_ptr<ChatTemplate>> ChatTemplate::compile(std::string_view source) {
+Status ChatTemplate::Impl::add(const std::string& name, std::string_view source) {
   if (source.size() > jinja::kLargestSource) {
     return invalid("chat template: longer than " + std::to_string(jinja::kLargestSource) + " bytes");
   }
   if (!is_valid_utf8(source)) return invalid("chat template: not valid UTF-8");
   try {
-    auto impl = std::make_unique<Impl>();
-    impl->block = jinja::parse_template(source);
-    return std::unique_ptr<ChatTemplate>(new ChatTemplate(std::move(impl)));
+    Named named;
+    named.block = jinja::parse_template(source, named.marks_generation);
+    templates.insert_or_assign(name, std::move(named));
+    return {};
   } catch (const jinja::Failure& failure) {
     return error_of(failure);
   }
+}
+
+Result<const ChatTemplate::Impl::Named*> ChatTemplate::Impl::choose(const ChatTemplateOptions& options) const {
+  const auto find = [&](const std::string& name) {
+    const auto found = templates.find(name);
+    return found != templates.end() ? &found->second : nullptr;
+  };
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : templates) names.push_back(name);
+  if (!options.name.empty()) {
+    if (const Named* named = find(options.name)) return named;
+    return not_found("no chat template is named '" + printable(options.name, 60) + "'" +
+                     suggestion(options.name, names));
+  }
+  if (const Named* named = options.tools.is_null() ? nullptr : find("tool_use")) return named;
+  if (const Named* named = find("default")) return named;
+  return invalid("the model has several chat templates and none is named 'default'; name one of: " + join(names, ", "));
+}
+
+ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ChatTemplate::~ChatTemplate() = default;
+
+Result<std::unique_ptr<ChatTemplate>> ChatTemplate::compile(std::string_view source) {
+  auto impl = std::make_unique<Impl>();
+  GRAFT_CHECK_OK(impl->add("default", source));
+  return std::unique_ptr<ChatTemplate>(new ChatTemplate(std::move(impl)));
+}
+
+Result<std::unique_ptr<ChatTemplate>> ChatTemplate::compile(const std::map<std::string, std::string>& sources) {
+  if (sources.empty()) return invalid("the model has no chat template");
+  auto impl = std::make_unique<Impl>();
+  for (const auto& [name, source] : sources) {
+    const Status added = impl->add(name, source);
+    if (added.ok()) continue;
+    return sources.size() == 1 ? added.error() : at("'" + printable(name, 60) + "'", added.error());
+  }
+  return std::unique_ptr<ChatTemplate>(new ChatTemplate(std::move(impl)));
+}
+
+std::vector<std::string> ChatTemplate::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : impl_->templates) names.push_back(name);
+  return names;
 }
 
 Result<RenderedChat> ChatTemplate::render(const nlohmann::ordered_json& messages,
@@ -93,15 +142,30 @@ Result<RenderedChat> ChatTemplate::render(const nlohmann::ordered_json& messages
     if (!message.is_object()) return invalid("messages: expected an array of objects");
   }
   if (!options.tools.is_null() && !options.tools.is_array()) return invalid("tools: expected an array");
+  if (!options.documents.is_null() && !options.documents.is_array()) return invalid("documents: expected an array");
+  GRAFT_TRY(const Impl::Named* chosen, impl_->choose(options));
   try {
-    jinja::Evaluator evaluator(options.now);
-    const jinja::MarkedText text = evaluator.render(impl_->block, variables_of(messages, options));
-    RenderedChat chat{.text = text.bytes(), .content = {}};
+    jinja::Evaluator evaluator(options.now, options.most_steps);
+    const jinja::MarkedText text = evaluator.render(chosen->block, variables_of(messages, options));
+    RenderedChat chat{
+        .text = text.bytes(), .content = {}, .generated = {}, .marks_generation = chosen->marks_generation};
     for (const jinja::Mark& mark : text.marks()) chat.content.push_back({mark.begin, mark.end});
+    for (const jinja::Mark& mark : text.generated()) chat.generated.push_back({mark.begin, mark.end});
     return chat;
   } catch (const jinja::Failure& failure) {
     return error_of(failure);
   }
+}
+
+std::vector<uint8_t> token_mask(const Encoding& encoding, const std::vector<ProtectedSpan>& spans) {
+  std::vector<uint8_t> mask(encoding.ids.size(), 0);
+  auto span = spans.begin();
+  for (size_t i = 0; i < mask.size(); ++i) {
+    const auto [begin, end] = encoding.offsets[i];
+    while (span != spans.end() && span->end <= begin) ++span;
+    mask[i] = span != spans.end() && begin < end && span->begin < end ? 1 : 0;
+  }
+  return mask;
 }
 
 }  // namespace graft::text

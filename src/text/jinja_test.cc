@@ -57,13 +57,43 @@ TEST(Jinja, IsThatOfTransformers) {
   EXPECT_GE(count, 1000U);
 }
 
+// Random templates of tests/oracles/template_grammar.py.
+void compare_generated(const std::string& seed_and_count) {
+  TestDirectory folder;
+  ASSERT_NO_FATAL_FAILURE(run_oracle("tests.oracles.template_grammar", seed_and_count, folder.path()));
+  const auto variables = ordered_json::parse(testing::read_text(folder / "variables.json"));
+  size_t rendered_count = 0;
+  for (const auto& expected : read_lines(folder / "cases.jsonl")) {
+    const auto source = expected["source"].get<std::string>();
+    const auto rendered = render(source, ordered_json::array(), variables);
+    if (expected.contains("error")) {
+      EXPECT_FALSE(rendered.ok()) << source << "\ntransformers: " << expected["error"] << "\nhere: " << rendered->text;
+      continue;
+    }
+    ++rendered_count;
+    if (!rendered.ok()) {
+      ADD_FAILURE() << source << "\n" << rendered.error().message << "\ntransformers: " << expected["text"];
+      continue;
+    }
+    EXPECT_EQ(rendered->text, expected["text"].get<std::string>()) << source;
+  }
+  EXPECT_GT(rendered_count, 100U);
+}
+
+TEST(Jinja, RendersGeneratedTemplatesAsTransformersDoes) { compare_generated("1:500"); }
+
+TEST(Jinja, SlowRendersManyGeneratedTemplatesAsTransformersDoes) { compare_generated("1000000:15000"); }
+
 TEST(Jinja, ErrorsNameTheLine) {
   EXPECT_EQ(error_of("a\n{{ 1 + }}"), "chat template, line 2: expected an expression, found '}}'");
   EXPECT_EQ(error_of("{% if 1 %}\n\nx"), "chat template, line 3: missing '{% endif %}'");
-  EXPECT_EQ(error_of("\n\n{% include 'x' %}"), "chat template, line 3: tag 'include' is not supported");
-  EXPECT_EQ(error_of("\n{{ x | urlize }}"), "chat template, line 2: filter 'urlize' is not supported");
-  EXPECT_EQ(error_of("{% for x in y recursive %}{% endfor %}"),
-            "chat template, line 1: recursive loops are not supported");
+  EXPECT_EQ(error_of("\n\n{% include 'x' %}"),
+            "chat template, line 3: tag 'include' is refused: a chat template is one file");
+  EXPECT_EQ(error_of("{% do x.append(1) %}"), "chat template, line 1: tag 'do' is not part of chat templates");
+  EXPECT_EQ(error_of("\n{{ x | urlize }}"), "chat template, line 2: filter 'urlize' is refused: it is for web pages");
+  EXPECT_EQ(error_of("\n{{ x | nope }}"), "chat template, line 2: filter 'nope' is not supported");
+  EXPECT_EQ(error_of("{% for x in [1] recursive %}\n{{ loop(1) }}{% endfor %}"),
+            "chat template, line 2: 'int' object is not iterable");
   EXPECT_EQ(error_of("x\n{{ y.z }}"), "chat template, line 2: 'y' is undefined");
   EXPECT_EQ(error_of("x\n{{ {}.z.w }}"), "chat template, line 2: 'dict object' has no attribute 'z'");
   EXPECT_EQ(error_of("{{ raise_exception('just this') }}"), "just this");
@@ -82,6 +112,23 @@ TEST(Jinja, IsBounded) {
   EXPECT_THAT(error_of("{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}"),
               HasSubstr("nested deeper"));
   EXPECT_THAT(error_of("{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}"), HasSubstr("nested deeper"));
+  EXPECT_THAT(error_of("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"), HasSubstr("nested deeper"));
+  EXPECT_THAT(error_of("{% macro m() %}{{ caller is defined }}{% call m() %}{% endcall %}{% endmacro %}{{ m() }}"),
+              HasSubstr("nested deeper"));
+  EXPECT_THAT(
+      error_of("{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"),
+      HasSubstr("items of lists"));
+  EXPECT_THAT(error_of("{% set ns = namespace(x=none) %}{% for i in range(400) %}{% set ns = namespace(x=ns) %}"
+                       "{% endfor %}{% set n1 = namespace() %}{% set n1.a = namespace() %}{{ n1 }}"),
+              HasSubstr("no error"));
+  EXPECT_THAT(error_of("{{ '%*d' % (1000000000, 1) }}"), HasSubstr("too large"));
+  EXPECT_THAT(error_of("{{ '{:1000000000}'.format(1) }}"), HasSubstr("larger than"));
+  EXPECT_THAT(error_of("{{ 'x'.center(1000000000) }}"), HasSubstr("larger than"));
+  EXPECT_THAT(error_of("{{ [1] | batch(1000000000, 1) | list }}"), HasSubstr("larger than"));
+  EXPECT_THAT(error_of("{{ [1] | slice(1000000000) | list }}"), HasSubstr("slices"));
+  EXPECT_THAT(error_of("{% set a = 'x' * 30000000 %}{% set b = 'x' * 30000000 %}{% for i in range(100000) %}"
+                       "{% if a == b and a in b %}{% endif %}{% endfor %}"),
+              HasSubstr("steps"));
   EXPECT_THAT(error_of("{{ 'x' * 1000000000 }}"), HasSubstr("bytes"));
   EXPECT_THAT(error_of("{% for i in range(1000) %}{{ 'x' * 1000000 }}{% endfor %}"), HasSubstr("bytes"));
   EXPECT_THAT(error_of("{{ 9223372036854775807 + 1 }}"), HasSubstr("64 bits"));
@@ -177,13 +224,85 @@ TEST(ContentSpans, FollowTextThroughStatements) {
   EXPECT_EQ(marked("{% call(x) f() %}{% endcall %}", "a"), "chat template, line 1: 'f' is undefined");
 }
 
+TEST(ContentSpans, FollowTextThroughFormatsAndTheLessUsualMethods) {
+  const auto m = [](const std::string& expression, const std::string& content) {
+    return marked("{% set c = messages[0].content %}{{ " + expression + " }}", content);
+  };
+  EXPECT_EQ(m("'<%s|%5s>' % (c, c)", "ab"), "<[ab]|   [ab]>");
+  EXPECT_EQ(m("'%(k)r' % {'k': c}", "ab"), "'[ab]'");
+  EXPECT_EQ(m("'{}-{:>4}-{x!r}'.format(c, c, x=c) ~ '{0[0]}'.format(c)", "ab"), "[ab]-  [ab]-'[ab]'[a]");
+  EXPECT_EQ(m("c % ('x',)", "a%s"), "[a]x");
+  EXPECT_EQ(m("c.format('x')", "{}!"), "x[!]");
+  EXPECT_EQ(m("c | format(1)", "%d;"), "1[;]");
+  EXPECT_EQ(m("c.center(6, '*') ~ c.ljust(3) ~ c.zfill(3)", "ab"), "**[ab]**[ab] 0[ab]");
+  EXPECT_EQ(m("'x'.center(3, c)", "-"), "[-]x[-]");
+  EXPECT_EQ(m("c.partition('-') | join('+')", "a-b"), "[a]+-+[b]");
+  EXPECT_EQ(m("'a-b'.partition(c) | join", "-"), "a[-]b");
+  EXPECT_EQ(m("(c ~ 'XY').swapcase() ~ c.casefold()", "aB"), "[Ab]xy[ab]");
+  EXPECT_EQ(m("('x\t' ~ c).expandtabs(4)", "a\tb"), "x   [a   b]");
+  EXPECT_EQ(m("c | e ~ (c | urlencode)", "<"), "[&lt;%3C]");
+  EXPECT_EQ(m("{c: c} | xmlattr", "k"), " [k]=\"[k]\"");
+  EXPECT_EQ(m("('aaa ' ~ c ~ ' zzz') | truncate(9, leeway=0)", "b c"), "aaa [b]...");
+  EXPECT_EQ(m("[c, 'q'] | pprint", "a"), "['[a]', 'q']");
+  EXPECT_EQ(m("(c | groupby(0) | first).grouper", "a"), "[a]");
+  EXPECT_EQ(m("c | batch(2) | map('join') | join('-')", "abc"), "[ab]-[c]");
+  EXPECT_EQ(m("dict(**{c: 1}).keys() | join", "a"), "[a]");
+  EXPECT_EQ(m("strftime_now(c)", "x"), "[x]");
+  EXPECT_EQ(m("c.splitlines() | map('upper') | sort | join(c[0])", "b\na"), "[AbB]");
+  EXPECT_EQ(marked("{% macro m() %}{{ kwargs.keys() | join }}{{ varargs }}{% endmacro %}{{ m(**messages[0]) }}", "a"),
+            "[rolecontent]()");
+  EXPECT_EQ(
+      marked("{% for x in [[messages[0].content]] recursive %}{% if x is string %}{{ x }}{% else %}<{{ loop(x) }}>"
+             "{% endif %}{% endfor %}",
+             "a"),
+      "<[a]>");
+  EXPECT_EQ(
+      marked("{% set j = joiner(messages[0].content) %}{{ j() }}{{ j() }}{% set y = cycler(messages[0].content) %}"
+             "{{ y.next() }}",
+             "a"),
+      "[aa]");
+}
+
+std::string generated(const std::string& source) {
+  const auto rendered = render(source, ordered_json::array({{{"role", "user"}, {"content", "hi"}}}));
+  if (!rendered.ok()) return rendered.error().message;
+  std::string shown;
+  size_t done = 0;
+  for (const ProtectedSpan& span : rendered->generated) {
+    shown += rendered->text.substr(done, span.begin - done) + "[" +
+             rendered->text.substr(span.begin, span.end - span.begin) + "]";
+    done = span.end;
+  }
+  return shown + rendered->text.substr(done) + (rendered->marks_generation ? "" : " (no blocks)");
+}
+
+TEST(GenerationSpans, FollowWhatTheBlockPrints) {
+  EXPECT_EQ(generated("a{{ messages[0].content }}"), "ahi (no blocks)");
+  EXPECT_EQ(generated("a{% generation %}b{{ messages[0].content }}{% endgeneration %}c"), "a[bhi]c");
+  EXPECT_EQ(generated("{% generation %}b{% endgeneration %}"), "[b]");
+  EXPECT_EQ(generated("a{% generation %}{% endgeneration %}b"), "ab");
+  EXPECT_EQ(generated("{% macro m() %}x{% generation %}y{% endgeneration %}{% endmacro %}a{{ m() }}{{ m() | upper }}"),
+            "ax[y]X[Y]");
+  EXPECT_EQ(generated("{% set s %}x{% generation %}yz{% endgeneration %}{% endset %}{{ s[1:2] ~ s }}"), "[y]x[yz]");
+  EXPECT_EQ(generated("{% if false %}{% generation %}x{% endgeneration %}{% endif %}a"), "a");
+}
+
+TEST(GenerationSpans, BecomeMasksOfTokens) {
+  const Encoding encoding{.ids = {1, 2, 3, 4, 5}, .offsets = {{0, 0}, {0, 2}, {2, 3}, {3, 6}, {6, 7}}};
+  EXPECT_THAT(token_mask(encoding, {}), ElementsAre(0, 0, 0, 0, 0));
+  EXPECT_THAT(token_mask(encoding, {{2, 3}}), ElementsAre(0, 0, 1, 0, 0));
+  EXPECT_THAT(token_mask(encoding, {{0, 1}, {4, 5}}), ElementsAre(0, 1, 0, 1, 0));
+  EXPECT_THAT(token_mask(encoding, {{0, 7}}), ElementsAre(0, 1, 1, 1, 1));
+}
+
 TEST(ContentSpans, CoverToolsDocumentsAndRolesThatAreUnknown) {
   const auto compiled = ChatTemplate::compile(
       "{{ tools[0].name }}|{{ documents[0].text }}|{{ messages[0].role }}|{{ messages[0].calls[0].name }}|{{ date }}");
   ASSERT_TRUE(compiled.ok());
   ChatTemplateOptions options;
   options.tools = ordered_json::array({{{"name", "t"}}});
-  options.extra = {{"documents", ordered_json::array({{{"text", "d"}}})}, {"date", "today"}};
+  options.documents = ordered_json::array({{{"text", "d"}}});
+  options.extra = {{"date", "today"}};
   const auto messages = ordered_json::array({{{"role", "end|"}, {"calls", ordered_json::array({{{"name", "c"}}})}}});
   const auto rendered = (*compiled)->render(messages, options);
   ASSERT_TRUE(rendered.ok()) << rendered.error().message;

@@ -4,13 +4,18 @@
 
 WHICH is `models` (the templates that graft must know) or `families` (those of many more models). Writes
 FOLDER/templates.jsonl ({"name", "source"}) and FOLDER/cases.jsonl, a case per line: {"template", "messages", "tools",
-"extra", "add_generation_prompt"} and "text", or "error" where transformers raises, and "raised" where raise_exception did.
+"extra", "add_generation_prompt"} and "text", or "error" where transformers raises, and "raised" where raise_exception did;
+"generated", where the template has {% generation %} blocks: [begin, end) of what they printed, in characters.
+
+WHICH `masks`: cases also have "ids" and "mask", from return_assistant_tokens_mask with Qwen3's tokenizer. WHICH `named`:
+models with several templates, as directories FOLDER/N; cases.jsonl says which of the templates transformers takes.
 """
 
 import datetime
 import importlib.util
 import json
 import pathlib
+import re
 import sys
 
 import jinja2
@@ -144,15 +149,94 @@ def families():
     return {path.stem: path.read_text() for path in sorted(folder.glob("*.jinja"))}
 
 
+def merged(spans):
+    """Without empty ones, and those that touch as one."""
+    result = []
+    for begin, end in spans:
+        if begin == end:
+            continue
+        if result and result[-1][1] == begin:
+            result[-1][1] = end
+        else:
+            result.append([begin, end])
+    return result
+
+
+def mask_cases(folder):
+    from transformers import PreTrainedTokenizerFast
+
+    path = ROOT / ".cache" / "npm" / "tokenizer-qwen3" / "models" / "tokenizer.json"
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
+    source = families()["qwen3_training"]
+    (folder / "templates.jsonl").write_text(json.dumps({"name": "qwen3_training", "source": source}) + "\n")
+    with open(folder / "cases.jsonl", "w") as lines:
+        for messages, tools, extra, add_generation_prompt in cases():
+            case = expectation(source, messages, tools, {k: v for k, v in extra.items() if k != "documents"}, add_generation_prompt)
+            # Contents that look like special tokens are told apart here only.
+            if "error" in case or not messages or "looks_like" in json.dumps(messages) or "<|im_end|>" in json.dumps(messages) or "<think>" in json.dumps(messages) or "tool_response" in json.dumps(messages):
+                continue
+            out = tokenizer.apply_chat_template(
+                messages, tools=tools, chat_template=source, add_generation_prompt=add_generation_prompt, tokenize=True,
+                return_dict=True, return_assistant_tokens_mask=True, **case["extra"])
+            lines.write(json.dumps({"template": "qwen3_training", **case, "ids": out["input_ids"],
+                                    "mask": out["assistant_masks"]}) + "\n")
+    (folder / "tokenizer").write_text(str(path))
+
+
+NAMED = [
+    {"config": "{{ 'config' }}"},
+    {"config": [{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]},
+    {"config": [{"name": "default", "template": "D"}, {"name": "rag", "template": "R"}]},
+    {"config": [{"name": "tool_use", "template": "T"}, {"name": "rag", "template": "R"}]},
+    {"config": "C", "file": "F"},
+    {"file": "F", "more": {"tool_use": "FT", "rag": "FR"}},
+    {"config": [{"name": "default", "template": "D"}], "file": "F", "more": {"extra": "E"}},
+    {"config": "C", "more": {"tool_use": "FT"}},
+    {},
+]
+
+
+def named_cases(folder):
+    from tokenizers import Tokenizer, models as tokenizer_models
+    from transformers import PreTrainedTokenizerFast
+
+    with open(folder / "cases.jsonl", "w") as lines:
+        for number, named in enumerate(NAMED):
+            directory = folder / str(number)
+            directory.mkdir()
+            Tokenizer(tokenizer_models.WordLevel({"a": 0}, unk_token="a")).save(str(directory / "tokenizer.json"))
+            config = {"tokenizer_class": "PreTrainedTokenizerFast"}
+            if "config" in named:
+                config["chat_template"] = named["config"]
+            (directory / "tokenizer_config.json").write_text(json.dumps(config))
+            if "file" in named:
+                (directory / "chat_template.jinja").write_text(named["file"])
+            for name, source in named.get("more", {}).items():
+                (directory / "additional_chat_templates").mkdir(exist_ok=True)
+                (directory / "additional_chat_templates" / f"{name}.jinja").write_text(source)
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(directory))
+            for name, tools in ((None, None), (None, [CLOCK]), ("rag", None), ("tool_use", None), ("default", None)):
+                known = isinstance(tokenizer.chat_template, dict) and name in tokenizer.chat_template
+                case = {"directory": str(number), "name": name or "", "tools": tools}
+                try:
+                    if name is not None and not known:
+                        raise ValueError("no template of this name")
+                    case["text"] = tokenizer.apply_chat_template([message("user", "x")], chat_template=name, tools=tools, tokenize=False)
+                except ValueError as error:
+                    case["error"] = str(error)
+                lines.write(json.dumps(case) + "\n")
+
+
 def expectation(source, messages, tools, extra, add_generation_prompt):
     given = {"messages": messages, "tools": tools, "extra": {**SPECIALS, **extra},
              "add_generation_prompt": add_generation_prompt}
     arguments = json.loads(json.dumps(given))
     try:
-        rendered, _ = chat_template_utils.render_jinja_template(
-            [arguments["messages"]], tools=arguments["tools"], chat_template=source,
+        marks = re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", source) is not None
+        rendered, spans = chat_template_utils.render_jinja_template(
+            [arguments["messages"]], tools=arguments["tools"], chat_template=source, return_assistant_tokens_mask=marks,
             add_generation_prompt=add_generation_prompt, **arguments["extra"])
-        return {**given, "text": rendered[0]}
+        return {**given, "text": rendered[0], **({"generated": merged(spans[0])} if marks else {})}
     except Exception as error:  # whatever a template does wrong
         raised = {"raised": str(error)} if type(error) is jinja2.exceptions.TemplateError else {}
         return {**given, "error": str(error), **raised}
@@ -161,6 +245,8 @@ def expectation(source, messages, tools, extra, add_generation_prompt):
 def main():
     which, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     chat_template_utils.datetime = FrozenTime
+    if which in ("masks", "named"):
+        return {"masks": mask_cases, "named": named_cases}[which](folder)
     templates = {"models": models, "families": families}[which]()
     with open(folder / "templates.jsonl", "w") as lines:
         for name, source in templates.items():

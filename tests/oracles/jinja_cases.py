@@ -153,6 +153,97 @@ n.foo.bar
 (1, 2), (1,), (), 1, 2
 [1, 2,], {'a': 1,}, dict(a=1,)
 yes if n > 5 else no if n > 3 else nil
+people | selectattr('age', '==', 30) | map(attribute='name') | list, people | rejectattr('age', '>=', 30) | list | length
+list | select('>', 1) | list, list | select('in', [1, 3]) | list, list | reject('lt', 2) | list
+(words | map('upper')) is iterable, (words | map('upper')) is sequence, words | select is string
+words | map('upper') | length
+(words | map('upper'))[0] is defined
+'yes' if [] | select else 'no', 'yes' if [] | map('upper') else 'no', 'yes' if list | reverse else 'no'
+words | map('upper') | first, words | map('upper') | join, words | map('upper') | sort
+words | map('upper') | last
+list | reverse | first, list | reverse | list | last, d | reverse | list
+list | reverse | tojson
+words | batch(2) | list, words | batch(3, 'x') | list, [] | batch(2) | list, words | batch(2) | map('join') | list
+words | slice(3) | list, words | slice(3, 'x') | list, list | slice(2) | list | length
+words | slice(0) | list
+people | groupby('age'), people | groupby('name') | map(attribute='grouper') | list, (people | groupby('age') | first).list
+words | groupby(0) | map(attribute=0) | list, people | groupby('ok', case_sensitive=true) | length
+people | groupby('deep.x', default=[]) | length
+people | sort(attribute='age,name') | map(attribute='name') | list, people | sort(attribute='age,name', reverse=true) | map(attribute='name') | list
+d | attr('b') is defined, d | attr('items') is callable, s | attr('upper') is callable
+range(3), range(1, 9, 2), range(0), range(5)[2], range(5)[-1], range(5)[1:3] | list, 3 in range(5), range(3) | length
+range(3) | tojson
+range(3) == range(3), range(3) == [0, 1, 2], range(3) is sequence, range(3) | list == [0, 1, 2]
+range(3) + [1]
+d.keys()[0] is defined, d.keys() | first, d.items() | list | last, d.values() | length
+d.keys() + [1]
+dict([('a', 1), ['b', 2]]), dict({'x': 1}, **{'y': 2}), dict([])
+dict([1])
+namespace([('a', 1)]).a, namespace(**{'q': 5}).q
+{(1, 2): 'x', (1, 3): 'y'}[(1, 2)], {(1, 2): 'x'}[1, 2]
+{([1], 2): 'x'}
+s[1, 2] is defined
+'%s is %d' % ('x', 5), '%5d|%-5d|%05d|%+d' % (1, 2, 3, 4), '%.2f %e %g %G' % (1.5, 1234.5, 0.00001, 1e20), '%x %X %o %#x' % (255, 255, 8, 255)
+'%(a)s-%(b)05.1f' % {'a': 1, 'b': 2.25}, '%%' % (), '%s' % [1, 2], '%r %a' % ("it's", 'é'), '%c%c' % ('a', 98), '%5s|%-5s|%.2s' % ('a', 'b', 'cdef')
+'%s %s' % (1,)
+'%s' % (1, 2)
+'%d' % 'x'
+'%d' % 3.99, '%i' % true, '%5.1f|%-8.3e|' % (2.25, 12345.678), '%*d' % (5, 3), '%s' % nil, '%s' % {'a': 1}, '%g' % 100000.0, '%g' % 1000000.0, '%#g' % 1.0
+'%z' % 1
+'{} {}'.format(1, 'x'), '{0}{1}{0}'.format('a', 'b'), '{a} {b!r}'.format(a=1, b='x'), '{:>5}|{:<5}|{:^5}|{:*^7}'.format(1, 'a', 'b', 'c')
+'{:5.2f} {:+d} {:,} {:_} {:x} {:#b} {:e} {:%} {:g}'.format(1.255, 5, 1234567, 1234567, 255, 5, 12345.678, 0.256, 1e-7)
+'{:05d} {:<05d} {:.3} {:10.3f}| {!s:>6} {!r}'.format(42, 42, 'abcdef', 3.14159, 'ab', 'q')
+'{0.name} {0[age]} {1[0]} {p[name]}'.format(people[0], list, p=people[1]), '{{}} {{{}}}'.format(5)
+'{:{}}|'.format('a', 5), '{:{w}.{p}f}'.format(2.5, w=8, p=2), '{}'.format(none), '{}'.format(true), '{:d}'.format(true), '{}'.format([1, 'a'])
+'{} {0}'.format(1, 2)
+'{'.format(1)
+'}'.format(1)
+'{2}'.format(1)
+'{x}'.format(1)
+'{:d}'.format('a')
+'{:s}'.format(1)
+'{:,.2f} {:010.1f} {:+.1e} {: d}'.format(1234567.891, -3.14159, 12345.678, 5), '{:08,d}'.format(1234), '{:c}'.format(65), '{:.0f} {:.0f}'.format(0.5, 1.5)
+'{a[b]}'.format_map({'a': {'b': 7}})
+'%s, %s!' | format('Hi', 'you'), '%(a)s' | format(a=1)
+s | center(20), 'abc' | center(10), 'ab'.center(7), 'ab'.center(6, '*'), 'ab'.ljust(5, '.'), 'ab'.rjust(5), 'abc'.center(2), '5'.zfill(3), '-5'.zfill(4), 'a'.zfill(0)
+'a-b-c'.partition('-'), 'a-b-c'.rpartition('-'), 'abc'.partition('-'), 'abc'.rpartition('-')
+'a\tb\t'.expandtabs(), 'a\tb'.expandtabs(4), 'aB ß'.swapcase(), 'Straße ΑΣ ﬁ'.casefold(), 'ǆ'.title(), 'ǅ'.swapcase()
+'abc'.isalpha(), 'ab1'.isalnum(), '²'.isdigit(), '½'.isnumeric(), '一'.isnumeric(), '٣'.isdecimal(), 'ABC1'.isupper(), 'abc'.islower(), 'Ab Cd'.istitle(), 'ab'.istitle(), 'é'.isascii(), 'a\n'.isprintable(), 'a_1'.isidentifier(), '1a'.isidentifier(), 'ⅷ'.islower(), 'Ⓐ'.isupper(), ''.isupper(), 'ǅ'.istitle()
+'banana'.find('a', 2), 'banana'.find('a', 2, 3), 'banana'.count('a', 2), 'banana'.rfind('a', 0, 5), 'banana'.startswith('n', 2), 'banana'.endswith('n', 0, 3), 'banana'.index('n', -2), ''.find('', 1), 'abc'.find('', 3), 'abc'.count('', 1), 'abc'.startswith('', 4)
+list.index(2, 1), [1, 2, 1].index(1, 1), [1, 2].copy() == [1, 2]
+[1].index(2)
+(1, 2).index(2), (1, 1).count(1), (1, 2) | length
+(1, 2).copy()
+s | truncate(5), s | truncate(5, true), s | truncate(8, leeway=0), s | truncate(8, false, '~', 0), 'short' | truncate(5), 'abc def ghi jkl' | truncate(9, end='', leeway=0)
+s | truncate(2)
+s | wordcount, u | wordcount, 'a_b c-d 1²' | wordcount, '' | wordcount
+d | pprint, list | pprint, 'x' | pprint, 5 | pprint
+1 | filesizeformat, 999 | filesizeformat, 1000 | filesizeformat, 1500 | filesizeformat, 1024 | filesizeformat(true), 123456789 | filesizeformat, '5000' | filesizeformat, 1e30 | filesizeformat, 2.5 | filesizeformat
+'x' | filesizeformat
+html | e, html | escape, (html | e) is escaped, html is escaped, (html | e) | e, (html | e) | forceescape, html | forceescape, (html | e) + '<'
+'a b/c?é&=' | urlencode, {'a': 'x y', 'b/': 1} | urlencode, [('k', 'v w')] | urlencode, 5 | urlencode, '' | urlencode
+{'a': 1, 'b': none, 'c': '<'} | xmlattr, {'a': 1} | xmlattr(false), {} | xmlattr
+{'a b': 1} | xmlattr
+'ff' | int(0, 16), '0xff' | int(0, 16), '0b11' | int(base=2), '0o17' | int(base=8), 'zz' | int(7, 36), '1_000' | int, '0x1f' | int(0, 0), '12' | int(base=8), '-0x1f' | int(base=16)
+'upper' is filter, 'nope' is filter, 'odd' is test, 'nope' is test, 5 is sameas(5) or true
+[1, 2, 3] is eq [1, 2, 3], (1, 2) == [1, 2], {'a': 1} == {'a': 1.0}, {'a': 1, 'b': 2} == {'b': 2, 'a': 1}
+[[1, 'a'], [1, 'b']] | sort, [[2], [1, 5]] | sort | first, [(1, 2)] | tojson
+cycler('a', 'b').next(), cycler(1, 2).current
+cycler()
+joiner()() ~ '|', joiner is callable
+words | map('replace', 'p', 'P') | list, words | map('default', 'x') | list, list | map('string') | list, words | map('length') | sum
+words | map(attribute='0') | list, people | map(attribute='name', default='q') | list
+words | map(attribute='0', nope=1) | list
+words | map | list
+dict(**{'a': 1, 'b': 2})
+dict(a=1, **{'a': 2})
+'{}{}'.format(*[1, 2]), '{a}'.format(**{'a': 5}), range(*[1, 4]) | list
+'x'.join(*[['a', 'b']])
+missing is filter
+none | length
+'abc' | first, '' | first, '' | last | default('z')
+'a' ~ (1, 2) ~ {'k': [none, true]}
+1.5 | round(-1), 15 | round(-1), 25 | round(-1), 2.675 | round(2), 1e20 | round(2), 0.5 | round, -0.4 | round
 '%' ~ 5 % 3
 """.strip().split("\n")
 
@@ -219,6 +310,66 @@ a {#- c -#} b
 {% set x = [] %}{% for i in list %}{% set x = x + [i] %}{% endfor %}{{ x }}
 {% if namespace is callable %}c{% endif %}
 {% set loop = 5 %}{% for i in list %}{{ loop.index }}{% endfor %}{{ loop }}
+{% for x in nested recursive %}{% if x is iterable and x is not string %}[{{ loop(x) }}]{% else %}{{ x }}@{{ loop.depth }}{% endif %}{% endfor %}
+{% for x in nested recursive %}{{ loop.depth0 }}{{ loop.index }}{% if x is iterable and x is not string %}({{ loop(x) }}){% endif %}{% else %}none{% endfor %}
+{% for x in list %}{{ loop(x) }}{% endfor %}
+{% for x in list %}{% for y in list %}{{ loop.depth }}{% endfor %}{% endfor %}
+{% for x in [1, 1, 2, 2, 1] %}{{ loop.changed(x) }}{% endfor %}|{% for p in people %}{% if loop.changed(p.age, p.ok) %}{{ p.name }}{% endif %}{% endfor %}
+{% for x in list %}{{ loop.previtem | default('-') }}{{ loop.nextitem | default('-') }}{% endfor %}
+{% for x in words | map('upper') %}{{ loop.length }}{{ x }}{% endfor %}
+{% set m = words | map('upper') %}{{ m | first }}{{ m | list }}{{ m | list }}
+{% set m = words | select %}{{ 'fig' in m }}{{ m | list }}
+{% macro m(a) %}{{ a }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1, 2, 3, x=4) }}{{ m() }}{{ m(a=1, b=2) }}
+{% macro m(a) %}{{ a }}{{ kwargs }}{% endmacro %}{{ m(1, a=2) }}
+{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1, a=2) }}
+{% macro m(a, b) %}{{ a }}{{ b }}{% endmacro %}{{ m(*[1, 2]) }}{{ m(**{'a': 1, 'b': 2}) }}{{ m(1, **{'b': 2}) }}{{ m(*[1], b=3) }}
+{% macro m() %}{{ varargs | length }}{{ kwargs.keys() | list }}{% endmacro %}{{ m(*list, **d) }}
+{% macro m(a, caller=none) %}{{ a }}{% if caller %}{{ caller() }}{% endif %}{% endmacro %}{{ m(1) }}{% call m(2) %}x{% endcall %}
+{% macro m(caller) %}{{ caller() }}{% endmacro %}{{ m(1) }}
+{% macro m() %}{{ caller is defined }}{% if caller %}{{ caller() }}{% endif %}{% endmacro %}{{ m() }}{% call m() %}y{% endcall %}
+{% macro m() %}{{ caller(1, 2, z=3) }}{% endmacro %}{% call(a) m() %}{{ a }}{{ varargs }}{{ kwargs }}{% endcall %}
+{% macro m(a, b=1) %}{% endmacro %}{{ m.name }}{{ m.arguments }}{{ m.catch_kwargs }}{{ m.catch_varargs }}{{ m.caller }}
+{% call m() %}x{% endcall %}
+{% call 5 %}x{% endcall %}
+{% macro m(varargs) %}{{ varargs }}{% endmacro %}{{ m(1) }}
+{% for (a, b) in [(1, 2), (3, 4)] %}{{ a }}{{ b }}{% endfor %}{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{% endfor %}
+{% for i, in [(1,), (2,)] %}{{ i }}{% endfor %}
+{% set a, (b, c) = 1, [2, 3] %}{{ a }}{{ b }}{{ c }}
+{% set ns = namespace() %}{% set ns.a, b = 1, 2 %}{{ ns.a }}{{ b }}
+{% set ns = namespace() %}{% set ns.a, ns.b = 1, 2 %}{{ ns.a }}{{ ns.b }}
+{% set ns = namespace() %}{% set ns.a %}x{{ n }}{% endset %}{{ ns.a }}
+{% set ns = namespace(a=1) %}{{ ns['a'] }}{{ ns.a is defined }}{{ ns.b is defined }}{{ ns | attr('a') }}
+{% set () = [] %}ok
+{% set c = cycler('a', 'b', 'c') %}{{ c.next() }}{{ c.next() }}{{ c.current }}{{ c.reset() }}{{ c.next() }}
+{% set j = joiner('; ') %}{% for x in list %}{{ j() }}{{ x }}{% endfor %}
+{% block a %}x{{ n }}{% endblock %}y{% block b %}{% set q = 1 %}{{ q }}{% endblock b %}{{ q }}
+{% set q = 3 %}{% block a %}{{ q }}{% endblock %}{% for i in list %}{% block c %}{{ i }}{% endblock %}{% endfor %}
+{% block a %}{% endblock %}{% block a %}{% endblock %}
+{% print n %}{% print n, s %}{% print %}
+{% autoescape false %}{{ html }}{% endautoescape %}
+{% do list.append(1) %}
+{% include 'x' %}
+{% extends 'x' %}
+{% import 'x' as y %}
+{% from 'x' import y %}
+{% filter upper | replace('A', 'b') %}a{% for x in list %}{{ x }}{% endfor %}{% endfilter %}
+{% filter indent(2) %}a
+b{% endfilter %}
+{% set x | default('z') | upper %}{% endset %}{{ x }}|
+{% set x = missing or 'q' %}{{ x }}{% set y = x if x is defined else none %}{{ y }}
+{% with %}{% set z = 1 %}{% endwith %}{{ z }}{% with a = 1, b = a %}{{ b }}{% endwith %}
+{% with a, b = (1, 2) %}{{ a }}{{ b }}{% endwith %}
+{% if n is odd and n is not even %}{{ n is divisibleby 7 }}{% endif %}
+{% for x in list if loop.index %}{% endfor %}
+{% for x in list %}{% if loop.first %}{% continue %}{% endif %}{{ loop.index }}{% endfor %}
+{% for k, v in d | items %}{{ k }},{% endfor %}{% for k, v in d.items() %}{{ loop.index }}{{ loop.last }}{% endfor %}
+{% for x in range(5) if x is odd %}{{ loop.index }}{{ x }}{{ loop.length }}{% endfor %}
+{% for x in [] %}{% else %}{% set e = 1 %}{{ e }}{% endfor %}{{ e }}
+{%- for x in list -%} {{ x }} {%- if not loop.last -%} , {%- endif -%} {%- endfor -%}
+{% generation %}{% for x in list %}{{ x }}{% endfor %}{% endgeneration %}
+{% for x in list %}{% generation %}{% break %}{% endgeneration %}{% endfor %}
+{% macro a() %}{% macro b() %}in{% endmacro %}{{ b() }}{% endmacro %}{{ a() }}{{ b is defined }}
+{% macro a(x) %}{% set y = x %}{{ y }}{% endmacro %}{{ a(1) }}{{ y }}{% set f = a %}{{ f(2) }}
 {% if x
 """.strip("\n").split("\n")
 
@@ -227,7 +378,9 @@ BROKEN = ["{{", "{%", "{{ }}", "{{ 1 + }}", "{{ (1 }}", "{{ 1) }}", "{% if %}", 
           "{{ x is nope }}", "{{ x is }}", "{{ 'a }}", "{{ a b }}", "{# open", "{% raw %}open", "{% macro %}{% endmacro %}",
           "{% macro m(a, %}{% endmacro %}", "{% macro m(a=1, b) %}{% endmacro %}", "{{ a.}}", "{{ a[ }}", "{{ a[1 }}", "{{ {1} }}",
           "{{ {1:} }}", "{{ [1 }}", "{{ f(a=1, 2) }}", "{% else %}", "{% break %}", "{% for x in y %}{% endif %}", "{{ 1 is defined is none }}",
-          "{{ $x }}", "{{ a ? b : c }}", "{{ a && b }}", "{% if 1 %}{% else %}{% elif 2 %}{% endif %}", "{{ 'a' 'b' 1 }}", "{{ not }}"]
+          "{{ $x }}", "{{ a ? b : c }}", "{{ a && b }}", "{% if 1 %}{% else %}{% elif 2 %}{% endif %}", "{{ 'a' 'b' 1 }}", "{{ not }}",
+          "{{ f(*a, *b) }}", "{{ f(**a, b) }}", "{{ f(**a, *b) }}", "{{ f(*a, b) }}", "{{ a[] }}", "{% block %}{% endblock %}", "{% for a.b in c %}{% endfor %}",
+          "{% set a.b.c = 1 %}", "{% set a[0] = 1 %}", "{% set (a.b, c) = 1, 2 %}", "{% for loop in x %}{% endfor %}", "{% for a, loop in x %}{% endfor %}"]
 
 
 def whitespace_templates():

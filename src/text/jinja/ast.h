@@ -41,22 +41,25 @@ struct Expression {
   Value value;
   std::vector<ExpressionPtr> operands;
   std::vector<std::pair<std::string, ExpressionPtr>> keywords;
+  ExpressionPtr more_positional;  // *x of a call, filter or test
+  ExpressionPtr more_keywords;    // **x
 };
 
 struct Statement;
 using Block = std::vector<std::unique_ptr<Statement>>;
 
-// What is assigned to: names, or one attribute of a namespace.
+// What is assigned to: a name, an attribute of a namespace, or several of these.
 struct Target {
-  std::vector<std::string> names;
-  std::string attribute;  // of the namespace names[0], where not empty
-  bool unpacks = false;   // a tuple, even of one
+  std::string name;
+  std::string attribute;  // of the namespace `name`, where not empty
+  std::vector<Target> parts;
+  bool unpacks = false;  // into `parts`, which may be one or none
 };
 
 struct Statement {
   enum Kind {
     kText,         // text
-    kPrint,        // expression
+    kPrint,        // expressions
     kIf,           // branches in order; a null condition is else
     kFor,          // target in expression, condition; body, otherwise
     kSet,          // target = expression
@@ -65,7 +68,9 @@ struct Statement {
     kCallBlock,    // expression: a call; parameters, defaults; body: what caller() prints
     kFilterBlock,  // what body prints, through the filters of expression
     kWith,         // targets and values in assignments; body
-    kScope,        // body, with names of its own: {% generation %}
+    kScope,        // body, with names of its own
+    kGeneration,   // body, with names of its own, as what the assistant said
+    kBlock,        // body, which sees the template's own names only
     kBreak,
     kContinue,
   };
@@ -78,6 +83,7 @@ struct Statement {
   std::string text;
   Target target;
   ExpressionPtr expression;
+  std::vector<ExpressionPtr> expressions;
   ExpressionPtr condition;
   Block body;
   Block otherwise;
@@ -85,8 +91,11 @@ struct Statement {
   std::vector<std::string> parameters;
   std::vector<ExpressionPtr> defaults;  // of the last parameters
   std::vector<std::pair<Target, ExpressionPtr>> assignments;
+  bool recursive = false;    // kFor: loop(items) runs it again
   bool uses_loop = false;    // kFor: the body names the variable `loop`
-  bool uses_caller = false;  // kMacro: the body names `caller`
+  bool uses_caller = false;  // kMacro, kCallBlock: the body names `caller`, and so on
+  bool uses_varargs = false;
+  bool uses_kwargs = false;
 };
 
 }  // namespace graft::text::jinja

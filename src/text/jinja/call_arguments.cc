@@ -44,4 +44,10 @@ int64_t CallArguments::integer(size_t place, std::string_view name, int64_t fall
   return *value->integer();
 }
 
+Value CallArguments::keyword_text(const std::string& name) const {
+  const auto spread = std::find_if(spread_keys.begin(), spread_keys.end(),
+                                   [&](const Value& key) { return key.as_text()->bytes() == name; });
+  return spread != spread_keys.end() ? *spread : Value::text(name);
+}
+
 }  // namespace graft::text::jinja

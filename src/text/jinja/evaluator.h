@@ -18,6 +18,7 @@ struct CallArguments {
   std::string callee;  // for messages
   std::vector<Value> positional;
   std::vector<std::pair<std::string, Value>> keywords;
+  std::vector<Value> spread_keys;  // of a mapping behind **: keywords whose names may be a user's text
 
   // The value of a parameter given by place or by name; nullptr where it was left out. Call accept() once before.
   [[nodiscard]] const Value* get(size_t place, std::string_view name) const;
@@ -26,6 +27,8 @@ struct CallArguments {
   [[nodiscard]] const Value& required(size_t place, std::string_view name) const;
   [[nodiscard]] bool flag(size_t place, std::string_view name, bool fallback) const;
   [[nodiscard]] int64_t integer(size_t place, std::string_view name, int64_t fallback) const;
+  // The name of a keyword argument, as text.
+  [[nodiscard]] Value keyword_text(const std::string& name) const;
 };
 
 // Names that can be seen from one place of a template.
@@ -41,16 +44,18 @@ struct Scope {
 // What one rendering has used up.
 class Budget {
  public:
+  explicit Budget(uint64_t most_steps) : most_steps_(most_steps) {}
   void step(uint64_t count = 1) {
     steps_ += count;
-    if (steps_ > kMostSteps) exhausted();
+    if (steps_ > most_steps_) exhausted();
   }
   // A string that was made. Long ones cost steps too.
   void made(size_t bytes);
   int depth = 0;
 
  private:
-  [[noreturn]] static void exhausted();
+  [[noreturn]] void exhausted() const;
+  uint64_t most_steps_;
   uint64_t steps_ = 0;
   uint64_t bytes_ = 0;
 };
@@ -59,7 +64,7 @@ class Budget {
 class Evaluator {
  public:
   // `now` is what strftime_now formats; nothing: the local time.
-  explicit Evaluator(std::optional<std::tm> now) : now_(now) {}
+  explicit Evaluator(std::optional<std::tm> now, uint64_t most_steps = kMostSteps) : budget(most_steps), now_(now) {}
   ~Evaluator();
   Evaluator(const Evaluator&) = delete;
   Evaluator& operator=(const Evaluator&) = delete;
@@ -89,9 +94,12 @@ class Evaluator {
   Flow run(const Statement& statement, const ScopePtr& scope, MarkedText& out);
   Flow run_if(const Statement& statement, const ScopePtr& scope, MarkedText& out);
   void run_for(const Statement& statement, const ScopePtr& scope, MarkedText& out);
+  // `depth`: 1, and one more in every loop(...) of a recursive loop.
+  void run_loop(const Statement& statement, const Value& iterable, const ScopePtr& scope, int depth, MarkedText& out);
+  Value loop_function(const Statement& statement, const ScopePtr& scope, int depth);
   void run_macro(const Statement& statement, const ScopePtr& scope);
   void run_call_block(const Statement& statement, const ScopePtr& scope, MarkedText& out);
-  void run_with(const Statement& statement, const ScopePtr& scope, MarkedText& out);
+  void run_generation(const Statement& statement, const ScopePtr& scope, MarkedText& out);
   MarkedText captured(const Block& block, const ScopePtr& scope);
   void print(const Value& value, MarkedText& out);
   void append(MarkedText& out, const MarkedText& text);
@@ -99,10 +107,10 @@ class Evaluator {
   bool passes(const Statement& loop, const Value& item, const ScopePtr& scope);
 
   Value make_callable(const Statement& definition, const ScopePtr& scope, std::string name);
+  void bind_arguments(const Statement& definition, const CallArguments& arguments, const ScopePtr& inner);
   Value lookup(const Expression& name, const ScopePtr& scope);
   Value collection(const Expression& expression, const ScopePtr& scope);
   Value slice(const Expression& expression, const ScopePtr& scope);
-  Value call(const Expression& expression, const ScopePtr& scope);
   Value call_with(const Expression& expression, const ScopePtr& scope, const Value* caller);
   Value filter(const Expression& expression, const ScopePtr& scope);
   // `text` through the filters of a block, where there are any.
@@ -112,13 +120,13 @@ class Evaluator {
   CallArguments arguments(const Expression& expression, const ScopePtr& scope);
 
   std::optional<std::tm> now_;
-  int line_ = 0;   // of what is being evaluated
-  int loops_ = 0;  // loops around the present place
+  int line_ = 0;  // of what is being evaluated
   size_t printed_ = 0;
   const Value* block_text_ = nullptr;  // what the filters of a block are applied to
   // What may hold itself through a closure or an attribute; emptied at the end.
   std::vector<std::shared_ptr<Namespace>> namespaces_;
   std::vector<ScopePtr> closures_;
+  ScopePtr top_;  // the template's own names
 };
 
 // The parts, each with its table.
@@ -127,6 +135,7 @@ bool apply_test(Evaluator& evaluator, std::string_view name, const Value& input,
 // Nothing where the type has no such method.
 std::optional<Value> method(Evaluator& evaluator, const Value& object, std::string_view name);
 Value binary_operation(Evaluator& evaluator, std::string_view op, const Value& a, const Value& b);
+void check_hashable(const Value& key);
 bool contains(Evaluator& evaluator, const Value& container, const Value& item);
 std::vector<std::pair<std::string, Value>> global_functions(Evaluator& evaluator);
 

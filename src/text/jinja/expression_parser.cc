@@ -273,11 +273,18 @@ ExpressionPtr ExpressionParser::attribute(ExpressionPtr operand) {
   return with_operands(node(Expression::kSubscript, line), std::move(operand), std::move(index));
 }
 
+// One index, a slice, or several indices, which are a tuple.
 ExpressionPtr ExpressionParser::subscript(ExpressionPtr operand) {
   const int line = stream_.next().line;
   if (stream_.current().is_operator(":")) return slice(std::move(operand), nullptr, line);
+  if (stream_.current().is_operator("]")) stream_.unexpected("an expression");
   ExpressionPtr index = expression();
   if (stream_.current().is_operator(":")) return slice(std::move(operand), std::move(index), line);
+  if (stream_.current().is_operator(",")) {
+    ExpressionPtr several = with_operands(node(Expression::kTuple, line), std::move(index));
+    while (stream_.skip_operator(",") && !stream_.current().is_operator("]")) several->operands.push_back(expression());
+    index = std::move(several);
+  }
   stream_.expect_operator("]");
   return with_operands(node(Expression::kSubscript, line), std::move(operand), std::move(index));
 }
@@ -295,19 +302,25 @@ ExpressionPtr ExpressionParser::slice(ExpressionPtr operand, ExpressionPtr start
   return made;
 }
 
+// Positional ones first, then *x and named ones, **x at the end.
 void ExpressionParser::arguments(Expression& call) {
   stream_.expect_operator("(");
   while (!stream_.current().is_operator(")")) {
-    const Token& token = stream_.current();
-    if (token.is_operator("*") || token.is_operator("**")) {
-      fail("arguments with '" + token.text + "' are not supported", token.line);
-    }
-    if (token.kind == Token::kName && stream_.ahead().is_operator("=")) {
-      std::string keyword = stream_.next().text;
+    const Token token = stream_.current();
+    if (call.more_keywords != nullptr) fail("an argument behind '**'", token.line);
+    if (stream_.skip_operator("*")) {
+      if (call.more_positional != nullptr) fail("two arguments with '*'", token.line);
+      call.more_positional = expression();
+    } else if (stream_.skip_operator("**")) {
+      call.more_keywords = expression();
+    } else if (token.kind == Token::kName && stream_.ahead().is_operator("=")) {
       stream_.next();
-      call.keywords.emplace_back(std::move(keyword), expression());
+      stream_.next();
+      call.keywords.emplace_back(token.text, expression());
     } else {
-      if (!call.keywords.empty()) fail("a positional argument behind a named one", token.line);
+      if (!call.keywords.empty() || call.more_positional != nullptr) {
+        fail("a positional argument behind a named one", token.line);
+      }
       call.operands.push_back(expression());
     }
     if (!stream_.skip_operator(",")) break;
@@ -355,11 +368,11 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr operand) {
   const int line = stream_.next().line;
   const bool negate = stream_.skip_name("not");
   std::string name = stream_.expect_name();
+  while (stream_.skip_operator(".")) name += "." + stream_.expect_name();
   if (!is_known_test(name)) fail("test '" + printable(name, 60) + "' is not supported", line);
   ExpressionPtr made = with_operands(node(Expression::kTest, line, std::move(name)), std::move(operand));
   const Token& token = stream_.current();
-  const bool ends = token.is_name("else") || token.is_name("or") || token.is_name("and") || token.is_name("if") ||
-                    token.is_name("in") || token.is_name("not");
+  const bool ends = token.is_name("else") || token.is_name("or") || token.is_name("and");
   if (token.is_operator("(")) {
     arguments(*made);
   } else if (token.is_name("is")) {

@@ -43,7 +43,8 @@ void for_each(const Range& range, Visit visit) {
 }
 
 Value loop_attribute(const Loop& loop, std::string_view name) {
-  const auto length = static_cast<int64_t>(loop.items->items.size());
+  const std::vector<Value>& items = loop.state->items->items;
+  const auto length = static_cast<int64_t>(items.size());
   const auto index0 = static_cast<int64_t>(loop.index0);
   if (name == "index") return index0 + 1;
   if (name == "index0") return index0;
@@ -52,13 +53,13 @@ Value loop_attribute(const Loop& loop, std::string_view name) {
   if (name == "first") return index0 == 0;
   if (name == "last") return index0 + 1 == length;
   if (name == "length") return length;
-  if (name == "depth") return int64_t{loop.nesting};
-  if (name == "depth0") return int64_t{loop.nesting} - 1;
+  if (name == "depth") return int64_t{loop.state->depth};
+  if (name == "depth0") return int64_t{loop.state->depth} - 1;
   if (name == "previtem") {
-    return index0 == 0 ? Value::undefined("there is no previous item") : loop.items->items[loop.index0 - 1];
+    return index0 == 0 ? Value::undefined("there is no previous item") : items[loop.index0 - 1];
   }
   if (name == "nextitem") {
-    return index0 + 1 == length ? Value::undefined("there is no next item") : loop.items->items[loop.index0 + 1];
+    return index0 + 1 == length ? Value::undefined("there is no next item") : items[loop.index0 + 1];
   }
   return Value::undefined("'loop' has no attribute " + quoted(name));
 }
@@ -72,7 +73,41 @@ Value missing_element(const Value& object, const std::string& key) {
   return Value::undefined(name + " has no element " + key);
 }
 
+// **x of a call.
+void add_keywords(const Value& mapping, CallArguments& arguments) {
+  const Dict* dict = mapping.as_dict();
+  if (dict == nullptr) fail(quoted(mapping.type_name()) + " object behind '**' must be a mapping");
+  for (const auto& [key, value] : dict->items) {
+    if (key.as_text() == nullptr) fail("keywords must be strings");
+    const std::string& name = key.as_text()->bytes();
+    for (const auto& [known, held] : arguments.keywords) {
+      if (known == name) fail("got multiple values for keyword argument " + quoted(name));
+    }
+    arguments.keywords.emplace_back(name, value);
+    arguments.spread_keys.push_back(key);
+  }
+}
+
+Value cycler_attribute(Evaluator& evaluator, const Value& cycler, std::string_view name) {
+  const Namespace& held = *cycler.as_namespace();
+  if (name == "current") return held.cycle[held.place];
+  if (name == "items") return Value::list(held.cycle, true);
+  if (auto found = method(evaluator, cycler, name)) return *std::move(found);
+  return missing_attribute(cycler, name);
+}
+
 }  // namespace
+
+// Lists and mappings cannot be keys, nor can tuples that hold one.
+void check_hashable(const Value& key) {
+  const List* list = key.as_list();
+  const bool changes = list != nullptr && !list->is_tuple && !list->is_range() && !list->is_generator();
+  if (key.as_dict() != nullptr || changes) {
+    fail("unhashable type: " + quoted(key.type_name()));
+  }
+  if (list == nullptr || !list->is_tuple) return;
+  for (const Value& item : list->items) check_hashable(item);
+}
 
 Value Evaluator::evaluate(const Expression& expression, const ScopePtr& scope) {
   budget.step();
@@ -158,7 +193,8 @@ Value Evaluator::collection(const Expression& expression, const ScopePtr& scope)
   std::vector<std::pair<Value, Value>> items;
   for (size_t i = 0; i + 1 < expression.operands.size(); i += 2) {
     Value key = evaluate(*expression.operands[i], scope);
-    if (key.as_list() != nullptr || key.as_dict() != nullptr) fail("unhashable type: " + quoted(key.type_name()));
+    check_hashable(key);
+    budget.step(items.size() / 8);
     Value value = evaluate(*expression.operands[i + 1], scope);
     const auto known = std::find_if(items.begin(), items.end(), [&](const auto& it) { return equal(it.first, key); });
     if (known != items.end()) {
@@ -174,6 +210,7 @@ Value Evaluator::collection(const Expression& expression, const ScopePtr& scope)
 Value Evaluator::attribute(const Value& object, std::string_view name) {
   if (object.is_undefined()) fail_undefined(object);
   if (const Namespace* holder = object.as_namespace()) {
+    if (holder->is_cycler()) return cycler_attribute(*this, object, name);
     for (const auto& [known, value] : holder->variables) {
       if (known == name) return value;
     }
@@ -181,6 +218,15 @@ Value Evaluator::attribute(const Value& object, std::string_view name) {
   }
   if (auto found = method(*this, object, name)) return *std::move(found);
   if (const Loop* loop = object.as_loop()) return loop_attribute(*loop, name);
+  if (const Callable* callable = object.as_callable()) {
+    for (const auto& [known, value] : callable->attributes) {
+      if (known == name) return value;
+    }
+  }
+  if (const List* list = object.as_list(); list != nullptr && list->is_group) {
+    if (name == "grouper") return list->items[0];
+    if (name == "list") return list->items[1];
+  }
   if (const Dict* dict = object.as_dict()) {
     budget.step(dict->items.size() / 8);
     if (const Value* found = dict->find(name)) return *found;
@@ -196,7 +242,7 @@ Value Evaluator::item(const Value& object, const Value& key) {
     if (const Value* found = dict->find(key)) return *found;
   }
   if (const auto index = key.integer()) {
-    if (const List* list = object.as_list()) {
+    if (const List* list = object.as_list(); list != nullptr && list->is_indexable()) {
       const auto length = static_cast<int64_t>(list->items.size());
       const int64_t place = *index < 0 ? *index + length : *index;
       if (place >= 0 && place < length) return list->items[static_cast<size_t>(place)];
@@ -212,7 +258,7 @@ Value Evaluator::item(const Value& object, const Value& key) {
     return missing_element(object, std::to_string(*index));
   }
   if (const MarkedText* name = key.as_text()) {
-    if (object.as_namespace() != nullptr || object.as_loop() != nullptr) return attribute(object, name->bytes());
+    if (object.as_dict() == nullptr && object.as_text() == nullptr) return attribute(object, name->bytes());
     if (auto found = method(*this, object, name->bytes())) return *std::move(found);
     return missing_attribute(object, name->bytes());
   }
@@ -233,15 +279,16 @@ Value Evaluator::slice(const Expression& expression, const ScopePtr& scope) {
   const auto start = bound(1);
   const auto stop = bound(2);
   const int64_t step = bound(3).value_or(1);
-  if (const List* list = object.as_list()) {
+  if (const List* list = object.as_list(); list != nullptr && list->is_indexable()) {
     std::vector<Value> items;
     const Range range = slice_range(start, stop, step, static_cast<int64_t>(list->items.size()));
     for_each(range, [&](size_t i) { items.push_back(list->items[i]); });
     budget.step(items.size());
+    if (list->is_range()) return range_of(std::move(items), list->bounds.within(range.start, range.stop, range.step));
     return Value::list(std::move(items), list->is_tuple);
   }
   const MarkedText* source = object.as_text();
-  if (source == nullptr) return missing_attribute(object, "slice");
+  if (source == nullptr) fail(quoted(object.type_name()) + " object is not subscriptable with a slice");
   std::vector<size_t> starts;  // of characters, and the end
   for (size_t i = 0; i <= source->size(); ++i) {
     if (i == source->size() || (static_cast<unsigned char>(source->bytes()[i]) & 0xC0) != 0x80) starts.push_back(i);
@@ -270,6 +317,12 @@ CallArguments Evaluator::arguments(const Expression& expression, const ScopePtr&
     }
     made.keywords.emplace_back(name, evaluate(*value, scope));
   }
+  if (expression.more_positional != nullptr) {
+    for (Value& value : items_of(evaluate(*expression.more_positional, scope))) {
+      made.positional.push_back(std::move(value));
+    }
+  }
+  if (expression.more_keywords != nullptr) add_keywords(evaluate(*expression.more_keywords, scope), made);
   return made;
 }
 
@@ -283,6 +336,13 @@ Value Evaluator::call_with(const Expression& expression, const ScopePtr& scope, 
 
 Value Evaluator::call(const Value& callee, CallArguments& given) {
   if (callee.is_undefined()) fail_undefined(callee);
+  if (const Loop* loop = callee.as_loop()) {
+    if (loop->state->recurse.empty()) {
+      fail("the loop must have the 'recursive' marker to be called recursively");
+    }
+    const Value again = loop->state->recurse.front();
+    return call(again, given);
+  }
   const Callable* callable = callee.as_callable();
   if (callable == nullptr) fail(quoted(callee.type_name()) + " object is not callable");
   given.callee = callable->name;
@@ -313,6 +373,7 @@ Value Evaluator::comparison(const Expression& expression, const ScopePtr& scope)
     const Value right = evaluate(*expression.operands[i + 1], scope);
     const std::string& op = expression.names[i];
     bool holds = false;
+    budget.step(std::min(left.weight(), right.weight()));
     if (op == "in" || op == "not in") {
       holds = contains(*this, right, left) == (op == "in");
     } else if (op == "==" || op == "!=") {

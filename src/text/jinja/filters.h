@@ -12,5 +12,6 @@ using FilterTable = std::map<std::string_view, Filter>;
 
 const FilterTable& text_filters();
 const FilterTable& sequence_filters();
+const FilterTable& web_filters();
 
 }  // namespace graft::text::jinja

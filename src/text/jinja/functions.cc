@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "base/strings.h"
 #include "base/utf8.h"
@@ -25,17 +27,34 @@ Value range_function(Evaluator& evaluator, CallArguments& arguments) {
     if (__builtin_add_overflow(i, step, &i)) break;
   }
   evaluator.budget.step(items.size());
-  return Value::list(std::move(items));
+  return range_of(std::move(items), {start, stop, step});
 }
 
-Value dict_function(Evaluator& /*evaluator*/, CallArguments& arguments) {
+// What dict() and namespace() take: a mapping, or pairs.
+std::vector<std::pair<Value, Value>> pairs_of(Evaluator& evaluator, const Value& value) {
+  if (const Dict* dict = value.as_dict()) return dict->items;
+  std::vector<std::pair<Value, Value>> pairs;
+  for (const Value& item : evaluator.items_of(value)) {
+    std::vector<Value> pair = evaluator.items_of(item);
+    if (pair.size() != 2)
+      fail("dictionary update sequence element has length " + std::to_string(pair.size()) + "; 2 is required");
+    check_hashable(pair[0]);
+    evaluator.budget.step(pairs.size() / 8);
+    const auto known =
+        std::find_if(pairs.begin(), pairs.end(), [&](const auto& it) { return equal(it.first, pair[0]); });
+    if (known != pairs.end()) {
+      known->second = std::move(pair[1]);
+    } else {
+      pairs.emplace_back(std::move(pair[0]), std::move(pair[1]));
+    }
+  }
+  return pairs;
+}
+
+Value dict_function(Evaluator& evaluator, CallArguments& arguments) {
   std::vector<std::pair<Value, Value>> items;
   if (arguments.positional.size() > 1) fail("dict expected at most 1 argument");
-  if (!arguments.positional.empty()) {
-    const Dict* dict = arguments.positional[0].as_dict();
-    if (dict == nullptr) fail("dict() of anything but a mapping is not supported");
-    items = dict->items;
-  }
+  if (!arguments.positional.empty()) items = pairs_of(evaluator, arguments.positional[0]);
   for (const auto& [name, value] : arguments.keywords) {
     bool known = false;
     for (auto& [key, held] : items) {
@@ -43,7 +62,7 @@ Value dict_function(Evaluator& /*evaluator*/, CallArguments& arguments) {
       held = value;
       known = true;
     }
-    if (!known) items.emplace_back(Value::text(name), value);
+    if (!known) items.emplace_back(arguments.keyword_text(name), value);
   }
   return Value::dict(std::move(items));
 }
@@ -52,15 +71,38 @@ Value namespace_function(Evaluator& evaluator, CallArguments& arguments) {
   auto made = evaluator.make_namespace();
   if (arguments.positional.size() > 1) fail("namespace expected at most 1 argument");
   if (!arguments.positional.empty()) {
-    const Dict* dict = arguments.positional[0].as_dict();
-    if (dict == nullptr) fail("namespace() of anything but a mapping is not supported");
-    for (const auto& [key, value] : dict->items) made->variables.emplace_back(to_text(key).bytes(), value);
+    for (const auto& [key, value] : pairs_of(evaluator, arguments.positional[0])) {
+      made->variables.emplace_back(to_text(key).bytes(), value);
+    }
   }
   for (const auto& [name, value] : arguments.keywords) {
     std::erase_if(made->variables, [&](const auto& held) { return held.first == name; });
     made->variables.emplace_back(name, value);
   }
   return Value(std::move(made));
+}
+
+Value cycler_function(Evaluator& evaluator, CallArguments& arguments) {
+  if (arguments.positional.empty() || !arguments.keywords.empty()) fail("at least one item has to be provided");
+  auto made = evaluator.make_namespace();
+  made->cycle = arguments.positional;
+  return Value(std::move(made));
+}
+
+// Nothing at the first call, then the separator.
+Value joiner_function(Evaluator& /*evaluator*/, CallArguments& arguments) {
+  arguments.accept({"sep"});
+  const Value* separator = arguments.get(0, "sep");
+  const auto next = [separator = separator != nullptr ? *separator : Value::text(", "),
+                     used = std::make_shared<bool>(false)](CallArguments& given) {
+    given.accept({});
+    return std::exchange(*used, true) ? separator : Value::text("");
+  };
+  return std::make_shared<const Callable>(Callable{"joiner", next});
+}
+
+Value lipsum_function(Evaluator& /*evaluator*/, CallArguments& /*arguments*/) {
+  fail("lipsum() is refused: the same chat must always render to the same text");
 }
 
 Value raise_exception(Evaluator& /*evaluator*/, CallArguments& arguments) {
@@ -87,7 +129,7 @@ Value strftime_now(Evaluator& evaluator, CallArguments& arguments) {
   if (size == 0) fail("strftime_now(): the result is too long");
   std::string text(buffer, size - 1);
   if (!is_valid_utf8(text)) fail("strftime_now(): the result is not valid UTF-8");
-  return evaluator.text(MarkedText(std::move(text)));
+  return evaluator.text(MarkedText(std::move(text), !format->marks().empty()));
 }
 
 }  // namespace
@@ -97,6 +139,9 @@ std::vector<std::pair<std::string, Value>> global_functions(Evaluator& evaluator
   static constexpr std::pair<const char*, Function> kFunctions[] = {{"range", range_function},
                                                                     {"dict", dict_function},
                                                                     {"namespace", namespace_function},
+                                                                    {"cycler", cycler_function},
+                                                                    {"joiner", joiner_function},
+                                                                    {"lipsum", lipsum_function},
                                                                     {"raise_exception", raise_exception},
                                                                     {"strftime_now", strftime_now}};
   std::vector<std::pair<std::string, Value>> functions;

@@ -14,6 +14,7 @@ inline constexpr uint64_t kMostSteps = 20'000'000;               // evaluated no
 inline constexpr size_t kLargestOutput = size_t{64} << 20;       // bytes
 inline constexpr size_t kLargestString = size_t{32} << 20;       // bytes
 inline constexpr uint64_t kMostStringBytes = uint64_t{1} << 30;  // made by one rendering, all strings together
+inline constexpr uint64_t kHeaviestValue = 10'000'000;           // items of lists in lists
 inline constexpr size_t kLongestList = 1'000'000;                // items
 inline constexpr int64_t kLongestRange = 100'000;                // as in Jinja's sandbox
 

@@ -13,15 +13,24 @@ struct Mark {
   size_t end = 0;
 };
 
-// UTF-8 that knows which of its bytes came from a user: from messages, tools or documents rather than from the
-// template. Marks are sorted, disjoint, not adjacent and not empty.
+// Marks are sorted, disjoint, not adjacent and not empty.
+using Marks = std::vector<Mark>;
+
+// UTF-8 that knows two things about each of its bytes: whether it came from a user (from messages, tools or documents
+// rather than from the template), and whether a {% generation %} block printed it. Both follow the bytes through
+// whatever is done to the text.
 class MarkedText {
  public:
   MarkedText() = default;
   explicit MarkedText(std::string bytes, bool marked = false);
 
   [[nodiscard]] const std::string& bytes() const { return bytes_; }
-  [[nodiscard]] const std::vector<Mark>& marks() const { return marks_; }
+  [[nodiscard]] const Marks& marks() const { return marks_; }          // from a user
+  [[nodiscard]] const Marks& generated() const { return generated_; }  // printed inside {% generation %}
+  void set_generated() {
+    generated_.clear();
+    add_mark(generated_, 0, bytes_.size());
+  }
   [[nodiscard]] size_t size() const { return bytes_.size(); }
   [[nodiscard]] bool empty() const { return bytes_.empty(); }
 
@@ -40,9 +49,12 @@ class MarkedText {
   [[nodiscard]] MarkedText map_characters(const std::function<void(char32_t c, std::string& out)>& rewrite) const;
 
  private:
-  void mark(size_t begin, size_t end);
+  static void add_mark(Marks& marks, size_t begin, size_t end);
+  // What `from` says of [begin, end), moved so that `begin` becomes `to`.
+  static void copy_marks(const Marks& from, size_t begin, size_t end, Marks& marks, size_t to);
   std::string bytes_;
-  std::vector<Mark> marks_;
+  Marks marks_;
+  Marks generated_;
   bool safe_ = false;
 };
 

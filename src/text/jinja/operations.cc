@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "text/jinja/evaluator.h"
 #include "text/jinja/failure.h"
-#include "text/unicode/code_points.h"
+#include "text/jinja/format_text.h"
+#include "text/jinja/text_operations.h"
 
 namespace graft::text::jinja {
 namespace {
@@ -67,7 +69,8 @@ Value float_operation(std::string_view op, double a, double b) {
   if (op == "/") return a / b;
   if (op == "//") return std::floor(a / b);
   const double rest = std::fmod(a, b);
-  return rest != 0.0 && (rest < 0.0) != (b < 0.0) ? rest + b : rest;
+  if (rest == 0.0) return std::copysign(0.0, b);
+  return (rest < 0.0) != (b < 0.0) ? rest + b : rest;
 }
 
 Value repeated(Evaluator& evaluator, const Value& value, int64_t times) {
@@ -88,46 +91,23 @@ Value repeated(Evaluator& evaluator, const Value& value, int64_t times) {
   return Value::list(std::move(items), list.is_tuple);
 }
 
-// HTML escaping, as text that went through `safe` does to what it is joined with.
-MarkedText escaped(const MarkedText& text) {
-  return text.map_characters([](char32_t c, std::string& out) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      case '"':
-        out += "&#34;";
-        break;
-      default:
-        append_utf8(out, c);
-    }
-  });
-}
-
 MarkedText joined(const MarkedText& a, const MarkedText& b) {
   const bool safe = a.safe() || b.safe();
   MarkedText result;
-  result.append(safe && !a.safe() ? escaped(a) : a);
-  result.append(safe && !b.safe() ? escaped(b) : b);
+  result.append(safe && !a.safe() ? html_escaped(a) : a);
+  result.append(safe && !b.safe() ? html_escaped(b) : b);
   if (safe) result.set_safe();
   return result;
 }
 
-bool repeats(const Value& value) { return value.as_text() != nullptr || value.as_list() != nullptr; }
+bool is_plain_list(const Value& value) { return value.as_list() != nullptr && value.as_list()->view == nullptr; }
+
+bool repeats(const Value& value) { return value.as_text() != nullptr || is_plain_list(value); }
 
 }  // namespace
 
 Value binary_operation(Evaluator& evaluator, std::string_view op, const Value& a, const Value& b) {
-  if (op == "%" && a.as_text() != nullptr) fail("formatting strings with % is not supported");
+  if (op == "%" && a.as_text() != nullptr) return evaluator.text(percent_format(evaluator, *a.as_text(), b));
   const auto x = a.integer();
   const auto y = b.integer();
   if (x.has_value() && y.has_value()) {
@@ -140,7 +120,7 @@ Value binary_operation(Evaluator& evaluator, std::string_view op, const Value& a
     if (a.as_text() != nullptr && b.as_text() != nullptr) return evaluator.text(joined(*a.as_text(), *b.as_text()));
     const List* left = a.as_list();
     const List* right = b.as_list();
-    if (left != nullptr && right != nullptr && left->is_tuple == right->is_tuple) {
+    if (is_plain_list(a) && is_plain_list(b) && left->is_tuple == right->is_tuple) {
       std::vector<Value> items = left->items;
       items.insert(items.end(), right->items.begin(), right->items.end());
       evaluator.budget.step(items.size());
@@ -163,15 +143,18 @@ bool contains(Evaluator& evaluator, const Value& container, const Value& item) {
     return text->bytes().find(part->bytes()) != std::string::npos;
   }
   if (const List* list = container.as_list()) {
-    evaluator.budget.step(list->items.size());
-    for (const Value& held : list->items) {
-      if (equal(held, item)) return true;
-    }
-    return false;
+    evaluator.budget.step(container.weight());
+    if (list->view != nullptr && std::string_view(list->view) == "dict_keys") check_hashable(item);
+    // A generator is used up as far as the item.
+    const size_t first = list->is_generator() ? list->taken : 0;
+    size_t i = first;
+    while (i < list->items.size() && !equal(list->items[i], item)) ++i;
+    if (list->is_generator()) list->taken = std::min(i + 1, list->items.size());
+    return i < list->items.size();
   }
   if (const Dict* dict = container.as_dict()) {
     evaluator.budget.step(dict->items.size() / 8);
-    if (item.as_list() != nullptr || item.as_dict() != nullptr) fail("unhashable type: " + quoted(item.type_name()));
+    check_hashable(item);
     return dict->find(item) != nullptr;
   }
   if (container.is_undefined()) return false;

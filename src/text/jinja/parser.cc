@@ -27,6 +27,7 @@ class Parser {
     Block block = body({});
     return block;
   }
+  [[nodiscard]] bool marks_generation() const { return marks_generation_; }
 
  private:
   // Statements up to a tag that starts with one of `ends`, whose name is then the current token; with no `ends`, all.
@@ -41,9 +42,16 @@ class Parser {
   StatementPtr filter_tag();
   StatementPtr with_tag();
   StatementPtr generation_tag();
+  StatementPtr block_tag();
+  StatementPtr autoescape_tag();
+  StatementPtr print_tag();
   StatementPtr loop_control(Statement::Kind kind);
 
   Target target(bool may_be_attribute);
+  Target one_target(bool may_be_attribute);
+  [[nodiscard]] bool at_target_end() const;
+  // A body whose tags `break` and `continue` do not reach loops around it.
+  Block own_body(std::initializer_list<std::string_view> ends);
   void parameters(Statement& owner);
   void end_tag(const char* name) {
     if (!stream_.skip_name(name)) stream_.unexpected("'" + std::string(name) + "'");
@@ -58,10 +66,15 @@ class Parser {
     return false;
   }
 
+  // Which of the special names the body of a macro uses: its parameters of those names aside.
+  void note_special_names(Statement& macro, size_t begin) const;
+
   int depth_ = 0;
   int loops_ = 0;  // around the present place, within the same macro
   TokenStream stream_;
   ExpressionParser expressions_;
+  std::vector<std::string> blocks_;
+  bool marks_generation_ = false;
 };
 
 Block Parser::body(std::initializer_list<std::string_view> ends) {
@@ -88,7 +101,7 @@ Block Parser::body(std::initializer_list<std::string_view> ends) {
 
 StatementPtr Parser::print() {
   StatementPtr made = statement(Statement::kPrint, stream_.next().line);
-  made->expression = expressions_.tuple();
+  made->expressions.push_back(expressions_.tuple());
   stream_.expect(Token::kVariableEnd, "'}}'");
   return made;
 }
@@ -103,11 +116,17 @@ StatementPtr Parser::tag() {
   if (token.is_name("filter")) return filter_tag();
   if (token.is_name("with")) return with_tag();
   if (token.is_name("generation")) return generation_tag();
+  if (token.is_name("block")) return block_tag();
+  if (token.is_name("autoescape")) return autoescape_tag();
+  if (token.is_name("print")) return print_tag();
   if (token.is_name("break")) return loop_control(Statement::kBreak);
   if (token.is_name("continue")) return loop_control(Statement::kContinue);
   if (token.kind != Token::kName) stream_.unexpected("a tag's name");
-  for (const std::string_view known : {"include", "import", "from", "extends", "block", "do", "autoescape", "trans"}) {
-    if (token.text == known) fail("tag '" + token.text + "' is not supported", token.line);
+  for (const std::string_view loads : {"include", "import", "from", "extends"}) {
+    if (token.text == loads) fail("tag '" + token.text + "' is refused: a chat template is one file", token.line);
+  }
+  for (const std::string_view known : {"do", "trans", "debug"}) {
+    if (token.text == known) fail("tag '" + token.text + "' is not part of chat templates", token.line);
   }
   fail("unknown tag '" + printable(token.text, 60) + "'", token.line);
 }
@@ -128,52 +147,77 @@ StatementPtr Parser::if_tag() {
   }
 }
 
-Target Parser::target(bool may_be_attribute) {
-  Target made;
-  if (may_be_attribute && stream_.current().kind == Token::kName && stream_.ahead().is_operator(".")) {
-    made.names.push_back(stream_.next().text);
-    stream_.next();
-    made.attribute = stream_.expect_name();
-    return made;
-  }
-  const bool parenthesised = stream_.skip_operator("(");
-  made.names.push_back(stream_.expect_name());
-  while (stream_.skip_operator(",")) {
-    made.unpacks = true;
-    if (stream_.current().kind != Token::kName || stream_.current().is_name("in")) break;
-    made.names.push_back(stream_.expect_name());
-  }
-  if (parenthesised) stream_.expect_operator(")");
-  for (const std::string& name : made.names) {
-    if (name == "true" || name == "false" || name == "none" || name == "True" || name == "False" || name == "None") {
-      fail("cannot assign to '" + name + "'", stream_.current().line);
+bool Parser::at_target_end() const {
+  const Token& token = stream_.current();
+  return token.is_operator(")") || token.kind == Token::kBlockEnd;
+}
+
+Target Parser::one_target(bool may_be_attribute) {
+  const Nesting nesting(depth_, stream_.current().line);
+  if (stream_.skip_operator("(")) {
+    Target inner;
+    if (stream_.current().is_operator(")")) {
+      inner.unpacks = true;
+    } else {
+      inner = target(false);
     }
+    stream_.expect_operator(")");
+    return inner;
+  }
+  Target made;
+  made.name = stream_.expect_name();
+  for (const std::string_view constant : {"true", "false", "none", "True", "False", "None"}) {
+    if (made.name == constant) fail("cannot assign to '" + made.name + "'", stream_.current().line);
+  }
+  if (may_be_attribute && stream_.skip_operator(".")) made.attribute = stream_.expect_name();
+  return made;
+}
+
+// a | a, b | (a, (b, c)) | namespace.a
+Target Parser::target(bool may_be_attribute) {
+  Target first = one_target(may_be_attribute);
+  if (!stream_.current().is_operator(",")) return first;
+  Target made;
+  made.unpacks = true;
+  made.parts.push_back(std::move(first));
+  while (stream_.skip_operator(",")) {
+    if (at_target_end()) break;
+    made.parts.push_back(one_target(may_be_attribute));
   }
   return made;
+}
+
+bool names_loop(const Target& target) {
+  return target.name == "loop" || std::any_of(target.parts.begin(), target.parts.end(), names_loop);
 }
 
 StatementPtr Parser::for_tag() {
   StatementPtr made = statement(Statement::kFor, stream_.next().line);
   made->target = target(false);
-  if (std::find(made->target.names.begin(), made->target.names.end(), "loop") != made->target.names.end()) {
-    fail("cannot assign to 'loop' in a loop", made->line);
-  }
+  if (names_loop(made->target)) fail("cannot assign to 'loop' in a loop", made->line);
   if (!stream_.skip_name("in")) stream_.unexpected("'in'");
   made->expression = expressions_.tuple(false);
   if (stream_.skip_name("if")) made->condition = expressions_.expression();
-  if (stream_.current().is_name("recursive")) fail("recursive loops are not supported", made->line);
+  made->recursive = stream_.skip_name("recursive");
   end_of_tag();
   const size_t begin = stream_.position();
   ++loops_;
   made->body = body({"else", "endfor"});
   --loops_;
-  made->uses_loop = names(begin, stream_.position(), "loop");
+  made->uses_loop = made->recursive || names(begin, stream_.position(), "loop");
   if (stream_.skip_name("else")) {
     end_of_tag();
     made->otherwise = body({"endfor"});
   }
   end_tag("endfor");
   return made;
+}
+
+Block Parser::own_body(std::initializer_list<std::string_view> ends) {
+  const int loops = std::exchange(loops_, 0);
+  Block block = body(ends);
+  loops_ = loops;
+  return block;
 }
 
 StatementPtr Parser::set_tag() {
@@ -187,9 +231,7 @@ StatementPtr Parser::set_tag() {
   made->kind = Statement::kSetBlock;
   made->expression = expressions_.filters(nullptr);
   end_of_tag();
-  const int loops = std::exchange(loops_, 0);
-  made->body = body({"endset"});
-  loops_ = loops;
+  made->body = own_body({"endset"});
   end_tag("endset");
   return made;
 }
@@ -208,19 +250,29 @@ void Parser::parameters(Statement& owner) {
   stream_.expect_operator(")");
 }
 
+void Parser::note_special_names(Statement& macro, size_t begin) const {
+  const auto uses = [&](const char* name) {
+    const auto& given = macro.parameters;
+    return names(begin, stream_.position(), name) && std::find(given.begin(), given.end(), name) == given.end();
+  };
+  const auto caller = std::find(macro.parameters.begin(), macro.parameters.end(), "caller") - macro.parameters.begin();
+  macro.uses_caller = names(begin, stream_.position(), "caller");
+  macro.uses_varargs = uses("varargs");
+  macro.uses_kwargs = uses("kwargs");
+  const auto without_default = static_cast<std::ptrdiff_t>(macro.parameters.size() - macro.defaults.size());
+  if (macro.uses_caller && caller < without_default) {
+    fail("the parameter 'caller' of a macro must have a default", macro.line);
+  }
+}
+
 StatementPtr Parser::macro_tag() {
   StatementPtr made = statement(Statement::kMacro, stream_.next().line);
   made->text = stream_.expect_name();
   parameters(*made);
   end_of_tag();
   const size_t begin = stream_.position();
-  const int loops = std::exchange(loops_, 0);
-  made->body = body({"endmacro"});
-  loops_ = loops;
-  for (const std::string_view special : {"varargs", "kwargs"}) {
-    if (names(begin, stream_.position(), special)) fail("'" + std::string(special) + "' is not supported", made->line);
-  }
-  made->uses_caller = names(begin, stream_.position(), "caller");
+  made->body = own_body({"endmacro"});
+  note_special_names(*made, begin);
   end_tag("endmacro");
   return made;
 }
@@ -231,9 +283,9 @@ StatementPtr Parser::call_tag() {
   made->expression = expressions_.expression();
   if (made->expression->kind != Expression::kCall) fail("expected a call behind 'call'", made->line);
   end_of_tag();
-  const int loops = std::exchange(loops_, 0);
-  made->body = body({"endcall"});
-  loops_ = loops;
+  const size_t begin = stream_.position();
+  made->body = own_body({"endcall"});
+  note_special_names(*made, begin);
   end_tag("endcall");
   return made;
 }
@@ -242,9 +294,7 @@ StatementPtr Parser::filter_tag() {
   StatementPtr made = statement(Statement::kFilterBlock, stream_.next().line);
   made->expression = expressions_.filter_chain_from_name();
   end_of_tag();
-  const int loops = std::exchange(loops_, 0);
-  made->body = body({"endfilter"});
-  loops_ = loops;
+  made->body = own_body({"endfilter"});
   end_tag("endfilter");
   return made;
 }
@@ -263,14 +313,53 @@ StatementPtr Parser::with_tag() {
   return made;
 }
 
-// Marks what the assistant said, for training masks. Here it only opens a scope.
 StatementPtr Parser::generation_tag() {
-  StatementPtr made = statement(Statement::kScope, stream_.next().line);
+  StatementPtr made = statement(Statement::kGeneration, stream_.next().line);
   end_of_tag();
-  const int loops = std::exchange(loops_, 0);
-  made->body = body({"endgeneration"});
-  loops_ = loops;
+  marks_generation_ = true;
+  made->body = own_body({"endgeneration"});
   end_tag("endgeneration");
+  return made;
+}
+
+// {% block name %}: as nothing is ever extended, it stands where it is written.
+StatementPtr Parser::block_tag() {
+  StatementPtr made = statement(Statement::kBlock, stream_.next().line);
+  made->text = stream_.expect_name();
+  for (const char* option : {"scoped", "required"}) {
+    if (stream_.current().is_name(option)) fail("'" + std::string(option) + "' blocks are not supported", made->line);
+  }
+  if (std::find(blocks_.begin(), blocks_.end(), made->text) != blocks_.end()) {
+    fail("block '" + printable(made->text, 60) + "' is defined twice", made->line);
+  }
+  blocks_.push_back(made->text);
+  end_of_tag();
+  made->body = own_body({"endblock"});
+  stream_.next();
+  stream_.skip_name(made->text);
+  end_of_tag();
+  return made;
+}
+
+StatementPtr Parser::autoescape_tag() {
+  StatementPtr made = statement(Statement::kScope, stream_.next().line);
+  const ExpressionPtr escapes = expressions_.expression();
+  if (escapes->kind != Expression::kConstant || escapes->value.truthy()) {
+    fail("'autoescape' other than false is not supported", made->line);
+  }
+  end_of_tag();
+  made->body = body({"endautoescape"});
+  end_tag("endautoescape");
+  return made;
+}
+
+StatementPtr Parser::print_tag() {
+  StatementPtr made = statement(Statement::kPrint, stream_.next().line);
+  while (stream_.current().kind != Token::kBlockEnd) {
+    if (!made->expressions.empty()) stream_.expect_operator(",");
+    made->expressions.push_back(expressions_.expression());
+  }
+  end_of_tag();
   return made;
 }
 
@@ -284,6 +373,11 @@ StatementPtr Parser::loop_control(Statement::Kind kind) {
 
 }  // namespace
 
-Block parse_template(std::string_view source) { return Parser(source).run(); }
+Block parse_template(std::string_view source, bool& marks_generation) {
+  Parser parser(source);
+  Block block = parser.run();
+  marks_generation = parser.marks_generation();
+  return block;
+}
 
 }  // namespace graft::text::jinja

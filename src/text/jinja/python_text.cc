@@ -8,6 +8,9 @@
 #include <cstdio>
 #include <span>
 
+#include "text/jinja/failure.h"
+#include "text/jinja/limits.h"
+#include "text/jinja/text_predicates.h"
 #include "text/jinja/value.h"
 #include "text/unicode/char_class.h"
 #include "text/unicode/code_points.h"
@@ -17,8 +20,6 @@ namespace graft::text::jinja {
 namespace {
 
 utf8proc_int32_t signed_point(char32_t c) { return static_cast<utf8proc_int32_t>(c); }
-
-utf8proc_category_t category(char32_t c) { return utf8proc_category(signed_point(c)); }
 
 bool is_in(std::span<const CodePointRange> ranges, char32_t c) {
   const auto next = std::upper_bound(ranges.begin(), ranges.end(), c,
@@ -83,23 +84,6 @@ class Lowering {
   size_t at_ = 0;
 };
 
-bool is_printable(char32_t c) {
-  switch (category(c)) {
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-      return false;
-    case UTF8PROC_CATEGORY_ZS:
-      return c == ' ';
-    default:
-      return true;
-  }
-}
-
 void append_escaped(char32_t c, char quote, std::string& out) {
   char code[16];
   if (c == '\\' || c == static_cast<char32_t>(quote)) {
@@ -107,7 +91,7 @@ void append_escaped(char32_t c, char quote, std::string& out) {
     append_utf8(out, c);
   } else if (c == '\n' || c == '\r' || c == '\t') {
     out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
-  } else if (is_printable(c)) {
+  } else if (is_printable_character(c)) {
     append_utf8(out, c);
   } else {
     const char* format = c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x";
@@ -174,6 +158,28 @@ MarkedText capitalize(const MarkedText& text) {
   });
 }
 
+MarkedText swap_case(const MarkedText& text) {
+  Lowering lowering(text.bytes());
+  return text.map_characters([&](char32_t c, std::string& out) {
+    if (is_upper_character(c)) return lowering.append(c, out);
+    if (is_lower_character(c)) {
+      append_upper(c, out);
+    } else {
+      append_utf8(out, c);
+    }
+    lowering.skip(c);
+  });
+}
+
+MarkedText case_fold(const MarkedText& text) {
+  return text.map_characters([](char32_t c, std::string& out) {
+    utf8proc_int32_t folded[8];
+    int boundary = 0;
+    const auto count = utf8proc_decompose_char(signed_point(c), folded, 8, UTF8PROC_CASEFOLD, &boundary);
+    for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(out, static_cast<char32_t>(folded[i]));
+  });
+}
+
 size_t character_count(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); }));
 }
@@ -213,54 +219,104 @@ std::string float_repr(double value) {
 
 namespace {
 
-void append_repr(const Value& value, MarkedText& out);
-
-void append_items(const List& list, MarkedText& out) {
-  if (list.view != nullptr) out.append(std::string(list.view) + "(");
-  out.append(list.is_tuple ? "(" : "[");
-  for (size_t i = 0; i < list.items.size(); ++i) {
-    if (i > 0) out.append(", ");
-    append_repr(list.items[i], out);
+// repr(), bounded: namespaces can hold each other, and what is shared prints anew each time.
+class Printer {
+ public:
+  void value(const Value& value) {
+    if (out.size() > kLargestString) fail("a value prints as more than " + std::to_string(kLargestString) + " bytes");
+    if (const MarkedText* text = value.as_text()) {
+      if (text->safe()) out.append("Markup(");
+      out.append(string_repr(*text));
+      if (text->safe()) out.append(")");
+      return;
+    }
+    if (const List* list = value.as_list()) {
+      const char* again = list->is_tuple ? "(...)" : "[...]";
+      return once(list, again, [&] { items(*list); });
+    }
+    if (const Dict* dict = value.as_dict()) return once(dict, "{...}", [&] { items(dict->items); });
+    if (const Namespace* held = value.as_namespace()) {
+      if (held->is_cycler()) return out.append("<Cycler>");
+      return once(held, "<Namespace {...}>", [&] { items(*held); });
+    }
+    if (value.is_none()) return out.append("None");
+    if (value.is_undefined()) return out.append("Undefined");
+    if (const bool* v = value.as_bool()) return out.append(*v ? "True" : "False");
+    if (const int64_t* v = value.as_integer()) return out.append(std::to_string(*v));
+    if (const double* v = value.as_float()) return out.append(float_repr(*v));
+    if (const Loop* loop = value.as_loop()) {
+      return out.append("<LoopContext " + std::to_string(loop->index0 + 1) + "/" +
+                        std::to_string(loop->state->items->items.size()) + ">");
+    }
+    if (const Callable* callable = value.as_callable(); callable != nullptr && !callable->attributes.empty()) {
+      const MarkedText* name = callable->attributes.front().second.as_text();  // of a macro
+      out.append("<Macro ");
+      out.append(name != nullptr ? string_repr(*name) : MarkedText("anonymous"));
+      return out.append(">");
+    }
+    out.append("<" + std::string(value.type_name()) + ">");
   }
-  if (list.is_tuple && list.items.size() == 1) out.append(",");
-  out.append(list.is_tuple ? ")" : "]");
-  if (list.view != nullptr) out.append(")");
-}
 
-void append_items(const Dict& dict, MarkedText& out) {
-  out.append("{");
-  for (size_t i = 0; i < dict.items.size(); ++i) {
-    if (i > 0) out.append(", ");
-    append_repr(dict.items[i].first, out);
-    out.append(": ");
-    append_repr(dict.items[i].second, out);
-  }
-  out.append("}");
-}
+  MarkedText out;
 
-void append_repr(const Value& value, MarkedText& out) {
-  if (const MarkedText* text = value.as_text()) {
-    if (text->safe()) out.append("Markup(");
-    out.append(string_repr(*text));
-    if (text->safe()) out.append(")");
-    return;
+ private:
+  void items(const List& list) {
+    if (list.is_range()) {
+      const auto& [start, stop, step] = list.bounds;
+      out.append("range(" + std::to_string(start) + ", " + std::to_string(stop));
+      return out.append(step != 1 ? ", " + std::to_string(step) + ")" : ")");
+    }
+    if (list.is_generator()) return out.append("<generator object>");
+    if (list.view != nullptr) out.append(std::string(list.view) + "(");
+    out.append(list.is_tuple ? "(" : "[");
+    for (size_t i = 0; i < list.items.size(); ++i) {
+      if (i > 0) out.append(", ");
+      value(list.items[i]);
+    }
+    if (list.is_tuple && list.items.size() == 1) out.append(",");
+    out.append(list.is_tuple ? ")" : "]");
+    if (list.view != nullptr) out.append(")");
   }
-  if (const List* list = value.as_list()) return append_items(*list, out);
-  if (const Dict* dict = value.as_dict()) return append_items(*dict, out);
-  if (value.is_none()) return out.append("None");
-  if (value.is_undefined()) return out.append("Undefined");
-  if (const bool* v = value.as_bool()) return out.append(*v ? "True" : "False");
-  if (const int64_t* v = value.as_integer()) return out.append(std::to_string(*v));
-  if (const double* v = value.as_float()) return out.append(float_repr(*v));
-  out.append("<" + std::string(value.type_name()) + ">");
-}
+
+  void items(const std::vector<std::pair<Value, Value>>& pairs) {
+    out.append("{");
+    for (size_t i = 0; i < pairs.size(); ++i) {
+      if (i > 0) out.append(", ");
+      value(pairs[i].first);
+      out.append(": ");
+      value(pairs[i].second);
+    }
+    out.append("}");
+  }
+
+  // What is being printed already, through a namespace that holds it, is cut short.
+  template <class Print>
+  void once(const void* object, const char* again, Print print) {
+    if (std::find(open_.begin(), open_.end(), object) != open_.end()) return out.append(again);
+    if (open_.size() > kMostOpen) fail("values nested deeper than " + std::to_string(kMostOpen) + " levels");
+    open_.push_back(object);
+    print();
+    open_.pop_back();
+  }
+
+  void items(const Namespace& held) {
+    std::vector<std::pair<Value, Value>> pairs;
+    for (const auto& [name, variable] : held.variables) pairs.emplace_back(Value::text(name), variable);
+    out.append("<Namespace ");
+    items(pairs);
+    out.append(">");
+  }
+
+  static constexpr size_t kMostOpen = 3 * kDeepestValue;
+  std::vector<const void*> open_;
+};
 
 }  // namespace
 
 MarkedText to_repr(const Value& value) {
-  MarkedText out;
-  append_repr(value, out);
-  return out;
+  Printer printer;
+  printer.value(value);
+  return std::move(printer.out);
 }
 
 MarkedText to_text(const Value& value) {

@@ -16,6 +16,8 @@ MarkedText upper(const MarkedText& text);
 MarkedText lower(const MarkedText& text);
 MarkedText title(const MarkedText& text);
 MarkedText capitalize(const MarkedText& text);
+MarkedText swap_case(const MarkedText& text);
+MarkedText case_fold(const MarkedText& text);
 
 size_t character_count(std::string_view text);
 // The byte offset of the n-th character, or the size where there are fewer.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "text/jinja/expression_parser.h"
 #include "text/jinja/failure.h"
@@ -12,7 +13,10 @@ namespace {
 
 Value length_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
   arguments.accept({});
-  if (const List* list = input.as_list()) return static_cast<int64_t>(list->items.size());
+  if (const List* list = input.as_list(); list != nullptr && !list->is_generator()) {
+    return static_cast<int64_t>(list->items.size());
+  }
+  if (const Loop* loop = input.as_loop()) return static_cast<int64_t>(loop->state->items->items.size());
   if (const Dict* dict = input.as_dict()) return static_cast<int64_t>(dict->items.size());
   if (const MarkedText* text = input.as_text()) {
     evaluator.budget.step(text->size() / 256);
@@ -32,12 +36,17 @@ Value default_filter(Evaluator& /*evaluator*/, const Value& input, CallArguments
 
 Value first_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
   arguments.accept({});
+  // Of a generator the first item is taken, the others stay.
+  if (const List* list = input.as_list(); list != nullptr && list->is_generator() && list->taken < list->items.size()) {
+    return list->items[list->taken++];
+  }
   const std::vector<Value> items = evaluator.items_of(input);
   return items.empty() ? Value::undefined("No first item, sequence was empty.") : items.front();
 }
 
 Value last_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
   arguments.accept({});
+  if (input.as_list() != nullptr && input.as_list()->is_generator()) fail("'generator' object is not reversible");
   const std::vector<Value> items = evaluator.items_of(input);
   return items.empty() ? Value::undefined("No last item, sequence was empty.") : items.back();
 }
@@ -52,18 +61,20 @@ Value reverse_filter(Evaluator& evaluator, const Value& input, CallArguments& ar
   std::vector<Value> items = evaluator.items_of(input);
   std::reverse(items.begin(), items.end());
   if (input.as_text() != nullptr) return evaluator.text(join(evaluator, {}, items, true));
-  return Value::list(std::move(items));
+  // What cannot be reversed by itself becomes a list.
+  const bool lists = input.is_undefined() || (input.as_list() != nullptr && input.as_list()->is_generator());
+  return lists ? Value::list(std::move(items)) : Value::generator(std::move(items));
 }
 
 Value items_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
   arguments.accept({});
-  if (input.is_undefined()) return Value::list({});
+  if (input.is_undefined()) return Value::generator({});
   const Dict* dict = input.as_dict();
   if (dict == nullptr) fail("Can only get item pairs from a mapping.");
   evaluator.budget.step(dict->items.size());
   std::vector<Value> items;
   for (const auto& [key, value] : dict->items) items.push_back(Value::list({key, value}, true));
-  return Value::list(std::move(items));
+  return Value::generator(std::move(items));
 }
 
 // "a.b.0": attribute after attribute, whole numbers as places. `fallback`, where given, stands for what is missing.
@@ -121,7 +132,7 @@ Value select_filter(Evaluator& evaluator, const Value& input, CallArguments& arg
   const std::string test = has_test ? name_argument(arguments, skipped) : "";
   if (has_test && !is_known_test(test)) fail("test " + quoted(test) + " is not supported");
   std::vector<Value> kept;
-  if (!input.truthy()) return Value::list({});  // none, too, has no items here
+  if (!input.truthy()) return Value::generator({});  // none, too, has no items here
   for (const Value& item : evaluator.items_of(input)) {
     const Value subject = by_attribute ? attribute_path(evaluator, item, arguments.positional[0]) : item;
     bool holds = subject.truthy();
@@ -131,27 +142,28 @@ Value select_filter(Evaluator& evaluator, const Value& input, CallArguments& arg
     }
     if (holds == keep) kept.push_back(item);
   }
-  return Value::list(std::move(kept));
+  return Value::generator(std::move(kept));
 }
 
 Value map_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
   std::vector<Value> mapped;
-  if (!input.truthy()) return Value::list({});
+  if (!input.truthy()) return Value::generator({});
   if (arguments.positional.empty()) {
     arguments.accept({"attribute", "default"});
     const Value& attribute = arguments.required(0, "attribute");
     const Value* fallback = arguments.get(1, "default");
+    if (fallback != nullptr && fallback->is_none()) fallback = nullptr;
     for (const Value& item : evaluator.items_of(input)) {
       mapped.push_back(attribute_path(evaluator, item, attribute, fallback));
     }
-    return Value::list(std::move(mapped));
+    return Value::generator(std::move(mapped));
   }
   const std::string filter = name_argument(arguments, 0);
   for (const Value& item : evaluator.items_of(input)) {
     CallArguments rest = rest_of(arguments, 1, filter);
     mapped.push_back(apply_filter(evaluator, filter, item, rest));
   }
-  return Value::list(std::move(mapped));
+  return Value::generator(std::move(mapped));
 }
 
 // What an item is ordered or compared by: case does not count unless asked for.
@@ -171,12 +183,24 @@ std::vector<Value> sorted(Evaluator& evaluator, std::vector<std::pair<Value, Val
   return items;
 }
 
+// "a,b.c": several attributes, compared one after the other.
+Value sort_keys(Evaluator& evaluator, const Value& item, const Value* attribute, bool case_sensitive) {
+  const MarkedText* names = attribute != nullptr ? attribute->as_text() : nullptr;
+  if (names == nullptr) return sort_key(evaluator, item, attribute, case_sensitive);
+  const std::string comma = ",";
+  std::vector<Value> keys;
+  for (const Value& name : split(evaluator, *names, &comma, -1)) {
+    keys.push_back(sort_key(evaluator, item, &name, case_sensitive));
+  }
+  return Value::list(std::move(keys));
+}
+
 Value sort_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
   arguments.accept({"reverse", "case_sensitive", "attribute"});
   const bool case_sensitive = arguments.flag(1, "case_sensitive", false);
   std::vector<std::pair<Value, Value>> keyed;
   for (Value& item : evaluator.items_of(input)) {
-    Value key = sort_key(evaluator, item, arguments.get(2, "attribute"), case_sensitive);
+    Value key = sort_keys(evaluator, item, arguments.get(2, "attribute"), case_sensitive);
     keyed.emplace_back(std::move(key), std::move(item));
   }
   return Value::list(sorted(evaluator, std::move(keyed), arguments.flag(0, "reverse", false)));
@@ -206,10 +230,11 @@ Value unique_filter(Evaluator& evaluator, const Value& input, CallArguments& arg
     Value key = sort_key(evaluator, item, arguments.get(1, "attribute"), arguments.flag(0, "case_sensitive", false));
     evaluator.budget.step(keys.size());
     if (std::any_of(keys.begin(), keys.end(), [&](const Value& known) { return equal(known, key); })) continue;
+    check_hashable(key);
     keys.push_back(std::move(key));
     kept.push_back(std::move(item));
   }
-  return Value::list(std::move(kept));
+  return Value::generator(std::move(kept));
 }
 
 template <bool largest>
@@ -239,6 +264,100 @@ Value sum_filter(Evaluator& evaluator, const Value& input, CallArguments& argume
   return total;
 }
 
+// Items with equal keys, in the order of the keys.
+Value groupby_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"attribute", "default", "case_sensitive"});
+  const Value& attribute = arguments.required(0, "attribute");
+  const Value* fallback = arguments.get(1, "default");
+  if (fallback != nullptr && fallback->is_none()) fallback = nullptr;
+  const bool case_sensitive = arguments.flag(2, "case_sensitive", false);
+  std::vector<std::pair<Value, Value>> keyed;
+  for (Value& item : evaluator.items_of(input)) {
+    Value found = attribute_path(evaluator, item, attribute, fallback);
+    Value key = sort_key(evaluator, found, nullptr, case_sensitive);
+    keyed.emplace_back(std::move(key), Value::list({std::move(found), std::move(item)}, true));
+  }
+  std::vector<Value> groups;
+  std::vector<Value> members;
+  std::optional<Value> name;
+  std::optional<Value> last_key;
+  const auto close = [&] {
+    if (!name.has_value()) return;
+    auto group = std::make_shared<List>(*Value::list({*name, Value::list(std::exchange(members, {}))}, true).as_list());
+    group->is_group = true;
+    groups.emplace_back(std::shared_ptr<const List>(std::move(group)));
+  };
+  for (const Value& pair : sorted(evaluator, keyed, false)) {
+    const List& both = *pair.as_list();
+    const Value key = sort_key(evaluator, both.items[0], nullptr, case_sensitive);
+    if (!last_key.has_value() || !equal(*last_key, key)) {
+      close();
+      name = both.items[0];
+      last_key = key;
+    }
+    members.push_back(both.items[1]);
+  }
+  close();
+  return Value::list(std::move(groups));
+}
+
+Value batch_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"linecount", "fill_with"});
+  static_cast<void>(arguments.required(0, "linecount"));
+  const int64_t size = arguments.integer(0, "linecount", 0);
+  const Value* fill = arguments.get(1, "fill_with");
+  if (size > kLongestRange) fail("batch(): linecount is larger than " + std::to_string(kLongestRange));
+  std::vector<Value> batches;
+  std::vector<Value> batch;
+  for (Value& item : evaluator.items_of(input)) {
+    if (static_cast<int64_t>(batch.size()) == size) batches.push_back(Value::list(std::exchange(batch, {})));
+    batch.push_back(std::move(item));
+  }
+  if (!batch.empty()) {
+    if (fill != nullptr && !fill->is_none()) {
+      while (static_cast<int64_t>(batch.size()) < size) batch.push_back(*fill);
+    }
+    batches.push_back(Value::list(std::move(batch)));
+  }
+  return Value::generator(std::move(batches));
+}
+
+Value slice_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"slices", "fill_with"});
+  static_cast<void>(arguments.required(0, "slices"));
+  const int64_t count = arguments.integer(0, "slices", 0);
+  if (count == 0) fail("integer division or modulo by zero");
+  if (count > kLongestRange) fail("slice(): more than " + std::to_string(kLongestRange) + " slices");
+  const Value* fill = arguments.get(1, "fill_with");
+  const std::vector<Value> items = evaluator.items_of(input);
+  std::vector<Value> slices;
+  auto next = items.begin();
+  for (int64_t i = 0; i < count; ++i) {
+    const auto length = static_cast<int64_t>(items.size());
+    const bool longer = i < length % count;
+    const auto end = next + (length / count + (longer ? 1 : 0));
+    std::vector<Value> part(next, end);
+    if (fill != nullptr && !fill->is_none() && !longer) part.push_back(*fill);
+    slices.push_back(Value::list(std::move(part)));
+    next = end;
+  }
+  return Value::generator(std::move(slices));
+}
+
+// object.name, but no item of a mapping.
+Value attr_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments) {
+  arguments.accept({"name"});
+  const Value& name = arguments.required(0, "name");
+  if (name.as_text() == nullptr) fail("attr(): attribute name must be string");
+  if (input.as_dict() == nullptr) return evaluator.attribute(input, name.as_text()->bytes());
+  if (auto found = method(evaluator, input, name.as_text()->bytes())) return *std::move(found);
+  return Value::undefined(described(input) + " has no attribute " + quoted(name.as_text()->bytes()));
+}
+
+Value random_filter(Evaluator& /*evaluator*/, const Value& /*input*/, CallArguments& /*arguments*/) {
+  fail("filter 'random' is refused: the same chat must always render to the same text");
+}
+
 }  // namespace
 
 const FilterTable& sequence_filters() {
@@ -264,6 +383,11 @@ const FilterTable& sequence_filters() {
       {"min", extreme_filter<false>},
       {"max", extreme_filter<true>},
       {"sum", sum_filter},
+      {"groupby", groupby_filter},
+      {"batch", batch_filter},
+      {"slice", slice_filter},
+      {"attr", attr_filter},
+      {"random", random_filter},
   };
   return table;
 }

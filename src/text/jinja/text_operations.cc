@@ -150,4 +150,28 @@ MarkedText join(Evaluator& evaluator, const MarkedText& separator, const std::ve
   return joined;
 }
 
+MarkedText html_escaped(const MarkedText& text) {
+  return text.map_characters([](char32_t c, std::string& out) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      default:
+        append_utf8(out, c);
+    }
+  });
+}
+
 }  // namespace graft::text::jinja

@@ -16,6 +16,8 @@ std::vector<Value> split(Evaluator& evaluator, const MarkedText& text, const std
 std::vector<Value> split_from_right(Evaluator& evaluator, const MarkedText& text, const std::string* separator,
                                     int64_t most);
 std::vector<Value> split_lines(const MarkedText& text, bool keep_ends);
+// & < > ' " as HTML's entities: what text that went through `safe` does to what it is joined with.
+MarkedText html_escaped(const MarkedText& text);
 MarkedText join(Evaluator& evaluator, const MarkedText& separator, const std::vector<Value>& items, bool strings_only);
 
 }  // namespace graft::text::jinja

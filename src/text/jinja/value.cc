@@ -13,12 +13,15 @@ namespace {
 
 int deeper(int depth, const Value& value) { return std::max(depth, 1 + value.depth()); }
 
-void check_size(size_t size, int depth) {
+void check_size(size_t size, int depth, uint64_t weight) {
+  if (weight > kHeaviestValue) fail("a list of more than " + std::to_string(kHeaviestValue) + " items of lists");
   if (size > kLongestList) fail("a list of more than " + std::to_string(kLongestList) + " items");
   if (depth > kDeepestValue) fail("lists nested deeper than " + std::to_string(kDeepestValue) + " levels");
 }
 
 bool equal_lists(const List& a, const List& b) {
+  if (a.view != b.view) return false;
+  if (a.is_generator()) return &a == &b;
   return a.is_tuple == b.is_tuple && a.items.size() == b.items.size() &&
          std::equal(a.items.begin(), a.items.end(), b.items.begin(), equal);
 }
@@ -48,18 +51,30 @@ const Value* Dict::find(std::string_view key) const {
 
 Value Value::list(std::vector<Value> items, bool is_tuple, const char* view) {
   auto list = std::make_shared<List>();
-  for (const Value& item : items) list->depth = deeper(list->depth, item);
-  check_size(items.size(), list->depth);
+  for (const Value& item : items) {
+    list->depth = deeper(list->depth, item);
+    list->weight += item.weight();
+  }
+  check_size(items.size(), list->depth, list->weight);
   list->items = std::move(items);
   list->is_tuple = is_tuple;
   list->view = view;
   return std::shared_ptr<const List>(std::move(list));
 }
 
+Value range_of(std::vector<Value> items, const RangeBounds& bounds) {
+  auto range = std::make_shared<List>(*Value::list(std::move(items), false, List::kRange).as_list());
+  range->bounds = bounds;
+  return std::shared_ptr<const List>(std::move(range));
+}
+
 Value Value::dict(std::vector<std::pair<Value, Value>> items) {
   auto dict = std::make_shared<Dict>();
-  for (const auto& [key, value] : items) dict->depth = deeper(dict->depth, value);
-  check_size(items.size(), dict->depth);
+  for (const auto& [key, value] : items) {
+    dict->depth = deeper(dict->depth, value);
+    dict->weight += key.weight() + value.weight();
+  }
+  check_size(items.size(), dict->depth, dict->weight);
   dict->items = std::move(items);
   return std::shared_ptr<const Dict>(std::move(dict));
 }
@@ -72,8 +87,15 @@ std::shared_ptr<const List> Value::shared_list() const {
 int Value::depth() const {
   if (const List* list = as_list()) return list->depth;
   if (const Dict* dict = as_dict()) return dict->depth;
-  if (const Loop* loop = as_loop()) return 1 + loop->items->depth;
+  if (const Loop* loop = as_loop()) return 1 + loop->state->items->depth;
   return 0;
+}
+
+uint64_t Value::weight() const {
+  if (const List* list = as_list()) return list->weight;
+  if (const Dict* dict = as_dict()) return dict->weight;
+  if (const MarkedText* text = as_text()) return 1 + text->size() / 1024;
+  return 1;
 }
 
 const void* Value::address() const {
@@ -104,7 +126,7 @@ bool Value::truthy() const {
   if (is_none() || is_undefined()) return false;
   if (const auto v = number()) return *v != 0.0;
   if (const MarkedText* v = as_text()) return !v->empty();
-  if (const List* v = as_list()) return !v->items.empty();
+  if (const List* v = as_list()) return v->is_generator() || !v->items.empty();
   if (const Dict* v = as_dict()) return !v->items.empty();
   return true;
 }
@@ -118,7 +140,7 @@ const char* Value::type_name() const {
   if (as_text() != nullptr) return "str";
   if (const List* list = as_list()) return list->view != nullptr ? list->view : list->is_tuple ? "tuple" : "list";
   if (as_dict() != nullptr) return "dict";
-  if (as_namespace() != nullptr) return "Namespace";
+  if (const Namespace* v = as_namespace()) return v->is_cycler() ? "Cycler" : "Namespace";
   if (as_loop() != nullptr) return "LoopContext";
   return "function";
 }
@@ -144,7 +166,7 @@ int compare(const Value& a, const Value& b) {
   if (a.as_text() != nullptr && b.as_text() != nullptr) return a.as_text()->bytes().compare(b.as_text()->bytes());
   const List* x = a.as_list();
   const List* y = b.as_list();
-  if (x == nullptr || y == nullptr || x->is_tuple != y->is_tuple) {
+  if (x == nullptr || y == nullptr || x->is_tuple != y->is_tuple || x->view != nullptr || y->view != nullptr) {
     fail("values of types '" + std::string(a.type_name()) + "' and '" + b.type_name() + "' have no order");
   }
   for (size_t i = 0; i < std::min(x->items.size(), y->items.size()); ++i) {

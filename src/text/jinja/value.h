@@ -23,36 +23,75 @@ struct Undefined {
 };
 struct None {};
 
+// range(start, stop, step)
+struct RangeBounds {
+  int64_t start = 0;
+  int64_t stop = 0;
+  int64_t step = 1;
+  // Those of a slice.
+  [[nodiscard]] RangeBounds within(int64_t from, int64_t to, int64_t by) const {
+    // Of no consequence beyond 64 bits: an empty range.
+    const auto times = [](int64_t a, int64_t b) { return static_cast<uint64_t>(a) * static_cast<uint64_t>(b); };
+    const auto place = [&](int64_t i) { return static_cast<int64_t>(static_cast<uint64_t>(start) + times(i, step)); };
+    return {place(from), place(to), static_cast<int64_t>(times(step, by))};
+  }
+};
+
+// Lists and what is like them. Those with a `view` print, compare and index as Python's type of that name does, or not
+// at all: "dict_items", "range" and so on.
 struct List {
   std::vector<Value> items;
   bool is_tuple = false;
-  const char* view = nullptr;  // "dict_items" and the like: what a method of a mapping returned
-  int depth = 1;               // 1 + that of its deepest item: bounded, since lists are printed and freed recursively
+  const char* view = nullptr;
+  bool is_group = false;  // a tuple of groupby, which has names for its items
+  RangeBounds bounds;     // of a range
+  int depth = 1;          // 1 + that of its deepest item: bounded, since lists are printed and freed recursively
+  uint64_t weight = 1;    // items at all depths, shared ones anew each time: bounded, since they are compared so
+  // How many items are gone: a generator gives each of them once. Part of no constant, so used by one thread only.
+  mutable size_t taken = 0;
+
+  [[nodiscard]] bool is_generator() const { return view != nullptr && view == kGenerator; }
+  [[nodiscard]] bool is_range() const { return view != nullptr && view == kRange; }
+  [[nodiscard]] bool is_indexable() const { return view == nullptr || is_range(); }
+  static constexpr const char* kGenerator = "generator";
+  static constexpr const char* kRange = "range";
 };
 
 // Keeps the order of insertion, as Python's dict.
 struct Dict {
   std::vector<std::pair<Value, Value>> items;
   int depth = 1;
+  uint64_t weight = 1;
   [[nodiscard]] const Value* find(const Value& key) const;
   [[nodiscard]] const Value* find(std::string_view key) const;
 };
 
-// namespace(...): the only thing that a template can change.
+// namespace(...), and cycler(...), which is one with a place among its items: what a template can change.
 struct Namespace {
   std::vector<std::pair<std::string, Value>> variables;
+  std::vector<Value> cycle;
+  size_t place = 0;
+  [[nodiscard]] bool is_cycler() const { return !cycle.empty(); }
+};
+
+// What the iterations of one loop share.
+struct LoopState {
+  std::shared_ptr<const List> items;
+  int depth = 1;               // of loop(...) in loop(...)
+  std::vector<Value> recurse;  // one callable, where the loop is recursive
+  std::vector<Value> changed;  // what loop.changed was given last, as one tuple
 };
 
 // The variable `loop`.
 struct Loop {
-  std::shared_ptr<const List> items;
+  std::shared_ptr<LoopState> state;
   size_t index0 = 0;
-  int nesting = 1;
 };
 
 struct Callable {
   std::string name;
   std::function<Value(CallArguments& arguments)> call;
+  std::vector<std::pair<std::string, Value>> attributes = {};  // of macros
 };
 
 // A value of the template language, with the meaning of the Python type that it stands for.
@@ -81,6 +120,7 @@ class Value {
   }
   // Both fail where nested too deep or too long.
   static Value list(std::vector<Value> items, bool is_tuple = false, const char* view = nullptr);
+  static Value generator(std::vector<Value> items) { return list(std::move(items), false, List::kGenerator); }
   static Value dict(std::vector<std::pair<Value, Value>> items);
 
   [[nodiscard]] bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }
@@ -107,6 +147,7 @@ class Value {
   [[nodiscard]] bool truthy() const;
   [[nodiscard]] const char* type_name() const;  // Python's: "str", "dict", ...
   [[nodiscard]] int depth() const;
+  [[nodiscard]] uint64_t weight() const;  // what comparing or printing it costs, in steps
   // The object behind containers and callables, nullptr for plain values: identity.
   [[nodiscard]] const void* address() const;
 
@@ -120,6 +161,8 @@ class Value {
                std::shared_ptr<Namespace>, std::shared_ptr<const Loop>, std::shared_ptr<const Callable>>
       data_;
 };
+
+Value range_of(std::vector<Value> items, const RangeBounds& bounds);
 
 bool equal(const Value& a, const Value& b);   // Python's ==; marks do not count
 int compare(const Value& a, const Value& b);  // < 0, 0, > 0; fails where Python has no order
