@@ -38,7 +38,12 @@ std::string format_duration(double seconds) {
 }
 
 Progress::Progress(std::ostream& out, Options options)
-    : out_(out), options_(std::move(options)), started_(options_.now()), first_(options_.done), done_(options_.done) {}
+    : out_(out),
+      options_(std::move(options)),
+      started_(options_.now() -
+               std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.elapsed))),
+      first_(options_.done),
+      done_(options_.done) {}
 
 Progress::~Progress() { finish(); }
 

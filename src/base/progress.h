@@ -31,6 +31,7 @@ class Progress {
     std::string unit = "step";  // what is counted
     int64_t total = 0;          // 0: not known, no time left is shown
     int64_t done = 0;           // where a resumed job begins; not counted into the speed
+    double elapsed = 0;         // seconds that the work after `done` had been going on before this was made
     int32_t columns = 0;        // width of the terminal; 0: ask it
     std::function<Clock::time_point()> now = Clock::now;
   };

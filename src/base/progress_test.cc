@@ -101,6 +101,14 @@ TEST_F(ProgressTest, ResumedWorkDoesNotCountIntoTheSpeed) {
   EXPECT_EQ(take(), "training step 95/100  5s left\n");
 }
 
+TEST_F(ProgressTest, TimeBeforeItWasMadeCountsIntoTheSpeed) {
+  auto begun = options(ProgressStyle::kLines, 10);
+  begun.elapsed = 3;
+  Progress progress(out_, begun);
+  progress.update(1, "");
+  EXPECT_EQ(take(), "training step 1/10  27s left\n");
+}
+
 TEST_F(ProgressTest, FinishEndsTheLineOnce) {
   {
     Progress progress(out_, options(ProgressStyle::kBar, 10));

@@ -1,27 +1,24 @@
 #include "engine/engine_options.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
-
 #include <algorithm>
 
+#include "recipe/memory_plan.h"
 #include "runtime/executor/executor.h"
 
 namespace graft::engine {
 
 namespace {
 
-constexpr double kCacheFraction = 0.25;         // of the machine's memory, where nothing is asked for
+constexpr double kCacheFraction = 0.25;         // of the memory that is free, where nothing is asked for
 constexpr int64_t kDefaultCacheTokens = 65536;  // and no more than this
 
-int64_t machine_memory() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
-}
+constexpr int64_t kUnknownMemory = int64_t{4} << 30;  // what is assumed where the system does not say
 
-int64_t cache_tokens(const LoadedModel& model, const EngineOptions& options) {
+int64_t cache_tokens(const LoadedModel& model, const EngineOptions& options, int64_t memory) {
   if (options.max_batch_total_tokens > 0) return options.max_batch_total_tokens;
   const int64_t per_token = runtime::kv_bytes_per_token(model.decoder->spec(), model.decoder->dtype());
-  const auto affordable = static_cast<int64_t>(kCacheFraction * static_cast<double>(machine_memory())) / per_token;
+  const auto affordable = static_cast<int64_t>(kCacheFraction * static_cast<double>(memory)) / per_token;
   return std::min(kDefaultCacheTokens, affordable);
 }
 
@@ -43,7 +40,7 @@ void EngineOptions::add_to(CLI::App& command) {
       ->check(CLI::NonNegativeNumber);
   command
       .add_option("--max-batch-total-tokens", max_batch_total_tokens,
-                  "tokens that all requests together may hold in the KV cache; 0: by the machine's memory")
+                  "tokens that all requests together may hold in the KV cache; 0: by the memory that is free")
       ->envname("MAX_BATCH_TOTAL_TOKENS")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--max-batch-prefill-tokens", max_batch_prefill_tokens, "tokens of one step")
@@ -62,14 +59,15 @@ void EngineOptions::add_to(CLI::App& command) {
       ->envname("MAX_ACTIVE_ADAPTERS")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command.add_option("--adapter-memory-fraction", adapter_memory_fraction, "share of memory for adapters")
+  command.add_option("--adapter-memory-fraction", adapter_memory_fraction, "share of the free memory for adapters")
       ->envname("ADAPTER_MEMORY_FRACTION")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
 }
 
 Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, const EngineOptions& options) {
-  const int64_t tokens = cache_tokens(model, options);
+  const int64_t memory = recipe::available_memory().value_or(kUnknownMemory);
+  const int64_t tokens = cache_tokens(model, options, memory);
   GRAFT_TRY(auto executor, runtime::make_executor(model.decoder, {tokens}));
   serving::EngineLimits limits;
   limits.max_concurrent_requests = options.max_concurrent_requests;
@@ -78,7 +76,7 @@ Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, 
   limits.max_total_tokens = options.max_total_tokens;
   limits.max_active_adapters = options.max_active_adapters;
   limits.adapter_memory_bytes =
-      static_cast<int64_t>(options.adapter_memory_fraction * static_cast<double>(machine_memory()));
+      static_cast<int64_t>(options.adapter_memory_fraction * static_cast<double>(memory));
   return serving::Engine::create(std::move(executor), model.tokenizer, model.decoder->spec().eos_token_ids, limits);
 }
 

@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <condition_variable>
 #include <cstdio>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <random>
 
@@ -32,37 +31,10 @@ struct PromptOptions {
   std::optional<uint64_t> seed;
 };
 
-// Prints tokens as they come and hands the result over.
-class PrintingSink : public serving::GenerationSink {
- public:
-  explicit PrintingSink(bool print) : print_(print) {}
-
-  void on_token(const serving::GeneratedToken& token) override {
-    if (!print_ || token.text.empty()) return;
-    std::fwrite(token.text.data(), 1, token.text.size(), stdout);
-    std::fflush(stdout);
-  }
-  void on_finish(serving::GenerationResult result) override { finish(std::move(result)); }
-  void on_error(Error error) override { finish(std::move(error)); }
-
-  Result<serving::GenerationResult> wait() {
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [&] { return result_.has_value(); });
-    return std::move(*result_);
-  }
-
- private:
-  void finish(Result<serving::GenerationResult> result) {
-    const std::lock_guard lock(mutex_);
-    result_.emplace(std::move(result));
-    done_.notify_all();
-  }
-
-  bool print_;
-  std::mutex mutex_;
-  std::condition_variable done_;
-  std::optional<Result<serving::GenerationResult>> result_;
-};
+void print_token(const serving::GeneratedToken& token) {
+  std::fwrite(token.text.data(), 1, token.text.size(), stdout);
+  std::fflush(stdout);
+}
 
 Result<std::vector<int32_t>> prompt_tokens(const LoadedModel& model, const PromptOptions& options) {
   if (options.raw || model.chat_template == nullptr) {
@@ -92,10 +64,9 @@ Status run_prompt(const PromptOptions& options) {
   request.sampling.top_k = options.top_k;
   request.sampling.seed = options.seed.value_or(std::random_device{}());
   const uint64_t seed = request.sampling.seed;
-  auto sink = std::make_shared<PrintingSink>(!options.json);
-  GRAFT_TRY(const serving::RequestId id, engine->submit(std::move(request), sink));
-  (void)id;
-  GRAFT_TRY(const serving::GenerationResult result, sink->wait());
+  std::function<void(const serving::GeneratedToken&)> on_token;
+  if (!options.json) on_token = print_token;
+  GRAFT_TRY(const serving::GenerationResult result, serving::generate(*engine, std::move(request), on_token));
   if (!options.json) {
     fmt::print("\n");
     return {};

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -120,7 +121,8 @@ class Engine {
   virtual void add_adapter(const std::string& id, std::shared_ptr<const runtime::AdapterWeights> weights) = 0;
 };
 
-// submit and wait. Not to be called from a sink.
-Result<GenerationResult> generate(Engine& engine, GenerationRequest request);
+// submit and wait; `on_token`, where given, runs on the model thread. Not to be called from a sink.
+Result<GenerationResult> generate(Engine& engine, GenerationRequest request,
+                                  std::function<void(const GeneratedToken&)> on_token = {});
 
 }  // namespace graft::serving

@@ -9,13 +9,14 @@ constexpr double kKeep = 0.9;
 
 }  // namespace
 
-Progress& TrainProgress::bar(int64_t done) {
+Progress& TrainProgress::bar(const StepReport& report) {
   if (!bar_) {
     Progress::Options options;
     options.style = style_;
     options.label = "training";
     options.total = total_steps_;
-    options.done = done;
+    options.done = report.step - 1;
+    options.elapsed = report.seconds;
     bar_ = std::make_unique<Progress>(out_, std::move(options));
   }
   return *bar_;
@@ -27,7 +28,7 @@ void TrainProgress::on_step(const StepReport& report) {
   std::string detail = fmt::format("loss {:.4f}", report.loss);
   if (validation_loss_) detail += fmt::format("  validation {:.4f}", *validation_loss_);
   if (recent_seconds_ > 0) detail += fmt::format("  {:.0f} tokens/s", recent_tokens_ / recent_seconds_);
-  bar(report.step - 1).update(report.step, detail);
+  bar(report).update(report.step, detail);
 }
 
 void TrainProgress::on_evaluation(int64_t step, double loss, bool best) {

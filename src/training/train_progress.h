@@ -20,7 +20,7 @@ class TrainProgress final : public TrainObserver {
   void finish();
 
  private:
-  Progress& bar(int64_t done);
+  Progress& bar(const StepReport& report);  // made at the first step, which is then over
 
   std::ostream& out_;
   ProgressStyle style_;
