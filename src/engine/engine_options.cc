@@ -1,6 +1,7 @@
 #include "engine/engine_options.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 
 #include "recipe/memory_plan.h"
@@ -29,9 +30,9 @@ void EngineOptions::add_to(CLI::App& command) {
       .add_option("--model,--model-id", model, "a name given by graft import, a Hugging Face directory or a .gguf file")
       ->envname("MODEL_ID")
       ->required();
-  command.add_option("--dtype", dtype, "float32 or bfloat16")
+  command.add_option("--dtype", dtype, "float32, bfloat16, or weights of 8 or 4 bits: int8, int4")
       ->envname("DTYPE")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->check(CLI::IsMember({"float32", "bfloat16", "int8", "int4"}))
       ->capture_default_str();
   command.add_option("--threads", threads, "threads of the model; 0: all cores")->check(CLI::Range(0, 1024));
   command
@@ -75,8 +76,7 @@ Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, 
   limits.max_step_tokens = std::max(options.max_batch_prefill_tokens, options.max_batch_size);
   limits.max_total_tokens = options.max_total_tokens;
   limits.max_active_adapters = options.max_active_adapters;
-  limits.adapter_memory_bytes =
-      static_cast<int64_t>(options.adapter_memory_fraction * static_cast<double>(memory));
+  limits.adapter_memory_bytes = static_cast<int64_t>(options.adapter_memory_fraction * static_cast<double>(memory));
   return serving::Engine::create(std::move(executor), model.tokenizer, model.decoder->spec().eos_token_ids, limits);
 }
 

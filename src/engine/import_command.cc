@@ -99,8 +99,8 @@ void add_import_command(CLI::App& app, int* code) {
       ->required();
   command->add_option("--file", options->file, "which .gguf file, where there are several");
   command->add_option("--name", options->name, "what to call it; default: the name of the file or directory");
-  command->add_option("--dtype", options->dtypes, "prepare the weights for these: bfloat16, float32")
-      ->check(CLI::IsMember({"bfloat16", "float32"}))
+  command->add_option("--dtype", options->dtypes, "prepare the weights for these: bfloat16, float32, int8, int4")
+      ->check(CLI::IsMember({"bfloat16", "float32", "int8", "int4"}))
       ->delimiter(',')
       ->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object");

@@ -36,10 +36,11 @@ Result<std::shared_ptr<const text::ChatTemplate>> compile_template(const storage
 
 Result<std::filesystem::path> prepare_model(const storage::ModelStore& store, const storage::StoredModel& model,
                                             const std::string& dtype) {
-  const auto stored = dtype == "float32" ? model::WeightDType::kFloat32 : model::WeightDType::kBFloat16;
-  const auto prepare = [stored](const formats::ModelSource& source, const fs::path& file) {
+  const auto stored = model::weight_dtype_from_name(dtype);
+  if (!stored) return invalid(fmt::format("dtype {}: one of float32, bfloat16, int8 and int4", dtype));
+  const auto prepare = [&stored](const formats::ModelSource& source, const fs::path& file) {
     return model::prepare_weights(
-        source.spec(), [&](const std::string& name) { return source.read(name); }, stored, file);
+        source.spec(), [&](const std::string& name) { return source.read(name); }, *stored, file);
   };
   return store.prepared(model, fmt::format("{}-{}", dtype, model::kLayoutVersion), prepare);
 }

@@ -17,7 +17,7 @@ namespace graft::engine {
 struct LoadedModel {
   std::string name;    // as it was asked for
   std::string digest;  // of its source
-  std::string dtype;   // float32 | bfloat16
+  std::string dtype;   // float32 | bfloat16 | int8 | int4
   std::shared_ptr<const model::Decoder> decoder;
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null where the model has none

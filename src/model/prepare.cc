@@ -3,27 +3,34 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 #include "formats/safetensors_writer.h"
 #include "model/weights.h"
-#include "ops/cpu/gemm.h"
 
 namespace graft::model {
 
 namespace {
 
+constexpr std::pair<WeightDType, const char*> kNames[] = {{WeightDType::kFloat32, "float32"},
+                                                          {WeightDType::kBFloat16, "bfloat16"},
+                                                          {WeightDType::kInt8, "int8"},
+                                                          {WeightDType::kInt4, "int4"}};
+
 formats::TensorDeclaration declare(const PreparedTensor& tensor, WeightDType dtype) {
   if (!tensor.packed) return {tensor.name, formats::DType::kF32, {tensor.k}};
-  const auto stored = dtype == WeightDType::kBFloat16 ? formats::DType::kBF16 : formats::DType::kF32;
-  return {tensor.name, stored, {ops::cpu::packed_elements(tensor.n, tensor.k)}};
+  const ops::LinearWeight weight = stored_as(tensor, dtype);
+  const formats::DType stored = stored_dtype(weight);
+  const int64_t bytes = ops::stored_bytes(weight, tensor.n, tensor.k);
+  return {tensor.name, stored, {bytes / formats::dtype_layout(stored).block_bytes}};
 }
 
-template <class T>
-Status write_packed(const PreparedTensor& tensor, const std::vector<float>& values,
+Status write_packed(const PreparedTensor& tensor, const std::vector<float>& values, WeightDType dtype,
                     formats::SafetensorsWriter& writer) {
-  std::vector<T> packed(static_cast<size_t>(ops::cpu::packed_elements(tensor.n, tensor.k)));
-  ops::cpu::pack<T>(values.data(), tensor.k, tensor.n, tensor.k, packed.data());
-  return writer.write(tensor.name, std::as_bytes(std::span(packed)));
+  const ops::LinearWeight weight = stored_as(tensor, dtype);
+  std::vector<std::byte> packed(static_cast<size_t>(ops::stored_bytes(weight, tensor.n, tensor.k)));
+  ops::pack_rows(weight, values.data(), tensor.n, tensor.k, packed.data());
+  return writer.write(tensor.name, packed);
 }
 
 Status check_values(const PreparedTensor& tensor, const std::vector<float>& values) {
@@ -50,7 +57,32 @@ std::string shape_summary(const formats::ModelSpec& spec) {
                      spec.head_dim, spec.tie_word_embeddings);
 }
 
-const char* weight_dtype_name(WeightDType dtype) { return dtype == WeightDType::kBFloat16 ? "bfloat16" : "float32"; }
+const char* weight_dtype_name(WeightDType dtype) {
+  for (const auto& [value, name] : kNames) {
+    if (value == dtype) return name;
+  }
+  return "unknown";
+}
+
+std::optional<WeightDType> weight_dtype_from_name(std::string_view name) {
+  for (const auto& [value, known] : kNames) {
+    if (name == known) return value;
+  }
+  return std::nullopt;
+}
+
+ops::LinearWeight stored_as(const PreparedTensor& tensor, WeightDType dtype) {
+  ops::LinearWeight weight;
+  weight.dtype = dtype == WeightDType::kFloat32 ? at::kFloat : at::kBFloat16;
+  const bool whole_vocabulary = tensor.name == "embedding" || tensor.name == "lm_head";
+  if (dtype == WeightDType::kInt8 || (dtype == WeightDType::kInt4 && whole_vocabulary)) {
+    weight.format = ops::cpu::WeightFormat::kInt8;
+  } else if (dtype == WeightDType::kInt4) {
+    weight.format = ops::cpu::WeightFormat::kInt4;
+  }
+  weight.in_features = tensor.k;
+  return weight;
+}
 
 std::vector<PreparedTensor> prepared_tensors(const formats::ModelSpec& spec) {
   std::vector<PreparedTensor> tensors;
@@ -87,12 +119,10 @@ Status prepare_weights(const formats::ModelSpec& spec, const ReadTensor& read, W
   for (const PreparedTensor& tensor : tensors) {
     GRAFT_TRY(const std::vector<float> values, read(tensor.source));
     GRAFT_CHECK_OK(check_values(tensor, values));
-    if (!tensor.packed) {
-      GRAFT_CHECK_OK(writer.write(tensor.name, std::as_bytes(std::span(values))));
-    } else if (dtype == WeightDType::kBFloat16) {
-      GRAFT_CHECK_OK(write_packed<ops::cpu::bf16>(tensor, values, writer));
+    if (tensor.packed) {
+      GRAFT_CHECK_OK(write_packed(tensor, values, dtype, writer));
     } else {
-      GRAFT_CHECK_OK(write_packed<float>(tensor, values, writer));
+      GRAFT_CHECK_OK(writer.write(tensor.name, std::as_bytes(std::span(values))));
     }
   }
   return writer.commit();

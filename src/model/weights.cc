@@ -15,7 +15,7 @@ namespace {
 // Looks tensors up in one prepared file and checks them.
 class Reader {
  public:
-  Reader(std::shared_ptr<const formats::SafetensorsFile> file, at::ScalarType dtype)
+  Reader(std::shared_ptr<const formats::SafetensorsFile> file, WeightDType dtype)
       : file_(std::move(file)), dtype_(dtype) {}
 
   Result<const formats::TensorView*> find(const std::string& name, formats::DType dtype, int64_t elements) const {
@@ -37,9 +37,12 @@ class Reader {
   }
 
   Status add_part(const std::string& name, int64_t n, int64_t k, ops::LinearWeight& to) const {
-    const auto stored = dtype_ == at::kBFloat16 ? formats::DType::kBF16 : formats::DType::kF32;
-    GRAFT_TRY(const formats::TensorView* view, find(name, stored, ops::cpu::packed_elements(n, k)));
-    to.dtype = dtype_;
+    const ops::LinearWeight as = stored_as({name, "", n, k, true}, dtype_);
+    const formats::DType stored = stored_dtype(as);
+    const int64_t elements = ops::stored_bytes(as, n, k) / formats::dtype_layout(stored).block_bytes;
+    GRAFT_TRY(const formats::TensorView* view, find(name, stored, elements));
+    to.dtype = as.dtype;
+    to.format = as.format;
     to.in_features = k;
     to.parts.push_back({view->data.data(), n, to.out_features});
     to.out_features += n;
@@ -49,7 +52,7 @@ class Reader {
 
  private:
   std::shared_ptr<const formats::SafetensorsFile> file_;
-  at::ScalarType dtype_;
+  WeightDType dtype_;
 };
 
 Result<LayerWeights> read_layer(const Reader& reader, const formats::ModelSpec& spec, int64_t layer) {
@@ -66,6 +69,11 @@ Result<LayerWeights> read_layer(const Reader& reader, const formats::ModelSpec& 
 
 }  // namespace
 
+formats::DType stored_dtype(const ops::LinearWeight& weight) {
+  if (weight.format != ops::cpu::WeightFormat::kDense) return formats::DType::kU8;
+  return weight.dtype == at::kBFloat16 ? formats::DType::kBF16 : formats::DType::kF32;
+}
+
 Result<Weights> open_prepared(const std::filesystem::path& path, const formats::ModelSpec& spec) {
   GRAFT_TRY(auto opened, formats::SafetensorsFile::open(path));
   const auto file = std::make_shared<const formats::SafetensorsFile>(std::move(opened));
@@ -80,9 +88,14 @@ Result<Weights> open_prepared(const std::filesystem::path& path, const formats::
     return invalid(fmt::format("{}: prepared for another model ({}); import the model again", path.string(),
                                shapes == file->metadata().end() ? "of unknown shape" : shapes->second));
   }
+  const auto stored = weight_dtype_from_name(dtype->second);
+  if (!stored) {
+    return invalid(fmt::format("{}: prepared as {}, which this version does not know; import the model again",
+                               path.string(), dtype->second));
+  }
   Weights weights;
-  weights.dtype = dtype->second == "bfloat16" ? at::kBFloat16 : at::kFloat;
-  const Reader reader(file, weights.dtype);
+  weights.dtype = *stored == WeightDType::kFloat32 ? at::kFloat : at::kBFloat16;
+  const Reader reader(file, *stored);
   GRAFT_CHECK_OK(reader.add_part("embedding", spec.vocab_size, spec.hidden_size, weights.embedding));
   GRAFT_TRY(weights.final_norm, reader.norm("final_norm", spec.hidden_size));
   for (int64_t layer = 0; layer < spec.num_layers; ++layer) {

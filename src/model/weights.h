@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "formats/model_spec.h"
+#include "formats/tensor.h"
 #include "model/projections.h"
 #include "ops/weight.h"
 
@@ -31,6 +32,9 @@ struct Weights {
 
 // The layout's version is part of the prepared file's name: a changed layout is prepared anew.
 inline constexpr const char* kLayoutVersion = "panel16-v1";
+
+// The safetensors type that a prepared file declares for a packed tensor.
+formats::DType stored_dtype(const ops::LinearWeight& weight);
 
 // Maps a prepared file. Errors name the file and what is missing or of the wrong shape.
 Result<Weights> open_prepared(const std::filesystem::path& file, const formats::ModelSpec& spec);

@@ -74,6 +74,7 @@ at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& 
   args.lda = x.size(1);
   args.m = x.size(0);
   args.k = w.in_features;
+  args.format = w.format;
   args.parts = w.parts;
   args.grafts = grafts;
   if (residual.defined()) {
@@ -234,6 +235,7 @@ at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<con
   call->weight = &weight;
   call->segments.assign(segments.begin(), segments.end());
   if (x.requires_grad() || (residual.defined() && residual.requires_grad())) {
+    TORCH_CHECK(weight.format == cpu::WeightFormat::kDense, "[linear] no gradient through quantised weights");
     return LinearFunction::apply(x, residual.defined() ? residual : at::empty({0}), call);
   }
   at::Tensor t;
@@ -249,6 +251,7 @@ void project_into(const at::Tensor& x, const LinearWeight& weight, at::Tensor& o
   args.lda = x.size(1);
   args.m = x.size(0);
   args.k = weight.in_features;
+  args.format = weight.format;
   args.parts = weight.parts;
   args.c = out.mutable_data_ptr();
   args.ldc = weight.out_features;

@@ -13,8 +13,11 @@ namespace graft::ops {
 //   residual undefined, or [tokens, out] float32
 //   returns  [tokens, out]: the weight's dtype without a residual, float32 with one
 //
+// Where the weight is quantised, x is too, to 8 bits in groups of 32 along the row; adapters and residual are not.
+//
 // A row's result depends on the row, the weight and its adapter alone, bit for bit. Differentiable by x and residual;
-// gradients of A and B are added to the buffers that the LoraLinear names (never formed: the gradient of W).
+// gradients of A and B are added to the buffers that the LoraLinear names (never formed: the gradient of W). Dense
+// weights only, for now.
 // LoRA: Hu et al., 2021.
 at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<const LoraSegment> segments = {},
                   const at::Tensor& residual = {});

@@ -13,7 +13,8 @@ namespace graft::ops {
 // A projection's frozen weight, possibly several matrices that share an input (q, k, v; gate, up): the outputs stand
 // beside each other, [tokens, out_features].
 struct LinearWeight {
-  at::ScalarType dtype = at::kFloat;  // float32 or bfloat16
+  at::ScalarType dtype = at::kFloat;  // of activations, and of the parts where they are dense: float32 or bfloat16
+  cpu::WeightFormat format = cpu::WeightFormat::kDense;
   int64_t in_features = 0;
   int64_t out_features = 0;
   std::vector<cpu::WeightPart> parts;  // packed for the kernels
@@ -21,8 +22,15 @@ struct LinearWeight {
 };
 
 // Packs dense parts, each [n, in], float32. For tests and small tools; models come packed from their prepared file.
-LinearWeight pack_linear(const std::vector<at::Tensor>& parts, at::ScalarType dtype);
-at::Tensor unpack_linear(const LinearWeight& weight);  // [out, in], in the weight's dtype
+LinearWeight pack_linear(const std::vector<at::Tensor>& parts, at::ScalarType dtype,
+                         cpu::WeightFormat format = cpu::WeightFormat::kDense);
+at::Tensor unpack_linear(const LinearWeight& weight);  // [out, in], in the weight's dtype; float32 where quantised
+
+// Row-major float32 [n, k] -> a part as `weight` stores it.
+void pack_rows(const LinearWeight& weight, const float* from, int64_t n, int64_t k, void* to);
+// Bytes of a part [n, k] as it is stored; row `row` of it, widened, -> out [k].
+int64_t stored_bytes(const LinearWeight& weight, int64_t n, int64_t k);
+void read_row(const LinearWeight& weight, const cpu::WeightPart& part, int64_t row, float* out);
 
 // Low-rank factors of one part of a projection, in kernel form. Ranks are padded with zeros to an even number.
 struct LoraPart {

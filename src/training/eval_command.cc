@@ -17,8 +17,8 @@ void add_model_options(CLI::App& command, EvalOptions& options) {
       ->type_name("NAME|DIR|GGUF");
   command.add_option("--adapter", options.adapter, "A PEFT directory; without it the base model is scored")
       ->type_name("DIR");
-  command.add_option("--dtype", options.dtype, "Of the base: bfloat16 or float32")
-      ->check(CLI::IsMember({"bfloat16", "float32"}))
+  command.add_option("--dtype", options.dtype, "Of the base: bfloat16, float32, int8 or int4")
+      ->check(CLI::IsMember({"bfloat16", "float32", "int8", "int4"}))
       ->type_name("DTYPE");
   command.add_option("--threads", options.threads, "Compute threads; 0: one for each core")
       ->check(CLI::Range(0, 4096))

@@ -5,97 +5,15 @@
 #include <cstring>
 #include <vector>
 
+#include "ops/cpu/gemm_blocks.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/quant.h"
 
 namespace graft::ops::cpu {
 
 namespace {
 
-constexpr int64_t kBlockColumns = kTilePanels * kPanel;
-constexpr int64_t kChunkRows = 16 * kTileRows;  // rows of a task
-constexpr int64_t kPackedRowsLimit = 4096;      // rows of W in one transposed scratch panel: keeps it in L2
-constexpr int kPanelSlot = 0, kSumSlot = 2;     // thread_scratch slots (1 belongs to attention)
-
-// 64 columns of one part.
-struct ColumnBlock {
-  int64_t part;
-  int64_t first;  // column within the part
-  int64_t count;
-};
-
-std::vector<ColumnBlock> column_blocks(std::span<const WeightPart> parts) {
-  std::vector<ColumnBlock> blocks;
-  for (size_t p = 0; p < parts.size(); ++p) {
-    for (int64_t j = 0; j < parts[p].n; j += kBlockColumns) {
-      blocks.push_back({static_cast<int64_t>(p), j, std::min(kBlockColumns, parts[p].n - j)});
-    }
-  }
-  return blocks;
-}
-
-// Rows that have the same adapter.
-struct Run {
-  int64_t begin, end;
-  std::vector<const Graft*> graft;  // by part, nullptr where none
-};
-
-std::vector<Run> row_runs(const ProductArgs& args, size_t parts) {
-  std::vector<int64_t> cuts = {0, args.m};
-  for (const Graft& g : args.grafts) {
-    cuts.push_back(g.row_begin);
-    cuts.push_back(g.row_end);
-  }
-  std::sort(cuts.begin(), cuts.end());
-  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
-  std::vector<Run> runs;
-  for (size_t i = 0; i + 1 < cuts.size(); ++i) {
-    runs.push_back({cuts[i], cuts[i + 1], std::vector<const Graft*>(parts, nullptr)});
-  }
-  for (const Graft& g : args.grafts) {
-    for (Run& run : runs) {
-      if (run.begin >= g.row_begin && run.end <= g.row_end) run.graft[static_cast<size_t>(g.part)] = &g;
-    }
-  }
-  return runs;
-}
-
-template <class T>
-const T* row_of(const void* base, int64_t ld, int64_t row) {
-  return static_cast<const T*>(base) + row * ld;
-}
-
-template <class T>
-void set_graft(TileArgs& tile, const Graft& graft, int64_t row, int64_t column, int panels) {
-  tile.a2 = row_of<T>(graft.t, graft.ldt, row);
-  tile.lda2 = graft.ldt;
-  tile.k2 = graft.rank;
-  for (int p = 0; p < panels; ++p) {
-    tile.b2[p] = static_cast<const T*>(graft.b) + (column / kPanel + p) * panel_elements(graft.rank);
-  }
-}
-
-// Where a tile's results go: column `column` of c and add.
-template <class T>
-void set_output(TileArgs& tile, const ProductArgs& args, int64_t row, int64_t column, int64_t count) {
-  tile.n = static_cast<int>(count);
-  tile.c_is_float = args.c_is_float;
-  tile.ldc = args.ldc;
-  if (args.c_is_float) {
-    tile.c = static_cast<float*>(args.c) + row * args.ldc + column;
-  } else {
-    tile.c = static_cast<T*>(args.c) + row * args.ldc + column;
-  }
-  tile.add = args.add == nullptr ? nullptr : args.add + row * args.ldadd + column;
-  tile.ldadd = args.ldadd;
-}
-
-// Calls tile(row, rows) over [begin, end) in the largest tiles there are.
-template <class F>
-void for_tiles(int64_t begin, int64_t end, const F& tile) {
-  for (int64_t row = begin; row < end; row += kTileRows) {
-    tile(row, static_cast<int>(std::min<int64_t>(kTileRows, end - row)));
-  }
-}
+constexpr int64_t kPackedRowsLimit = 4096;  // rows of W in one transposed scratch panel: keeps it in L2
 
 // One block of columns of rows [begin, end).
 template <class T>
@@ -110,12 +28,10 @@ void product_block(const ProductArgs& args, const std::vector<Run>& runs, const 
   for (int p = 0; p < panels; ++p) {
     base.b[p] = static_cast<const T*>(part.packed) + (block.first / kPanel + p) * panel_elements(args.k);
   }
-  const auto overlaps = [&](const Run& run) { return run.begin < end && run.end > begin; };
-  const auto first = std::find_if(runs.begin(), runs.end(), overlaps);
-  const auto last = std::find_if_not(first, runs.end(), overlaps);
+  const std::span<const Run> touched = runs_of_rows(runs, begin, end);
 
-  if (last - first == 1) {
-    const Graft* graft = first->graft[static_cast<size_t>(block.part)];
+  if (touched.size() == 1) {
+    const Graft* graft = touched.front().graft[static_cast<size_t>(block.part)];
     for_tiles(begin, end, [&](int64_t row, int rows) {
       TileArgs tile = base;
       tile.a = row_of<T>(args.a, args.lda, row);
@@ -136,17 +52,7 @@ void product_block(const ProductArgs& args, const std::vector<Run>& runs, const 
     tile.n = static_cast<int>(panels * kPanel);
     kernels.tile[rows - 1][panels - 1](tile);
   });
-  for (auto run = first; run != last; ++run) {
-    const Graft* graft = run->graft[static_cast<size_t>(block.part)];
-    for_tiles(std::max(begin, run->begin), std::min(end, run->end), [&](int64_t row, int rows) {
-      TileArgs tile;
-      tile.init = sums + (row - begin) * kBlockColumns;
-      tile.ldinit = kBlockColumns;
-      if (graft != nullptr) set_graft<T>(tile, *graft, row, block.first, panels);
-      set_output<T>(tile, args, row, part.column + block.first, block.count);
-      kernels.tile[rows - 1][panels - 1](tile);
-    });
-  }
+  finish_block<T>(args, touched, block, begin, end, sums);
 }
 
 // Transposed panels of rows [n0, n0 + count) of all parts laid one after the other, columns [16 j, 16 j + 16).
@@ -167,6 +73,7 @@ void gather_transposed(std::span<const WeightPart> parts, int64_t k, int64_t n0,
 template <class T>
 void product(const ProductArgs& args) {
   if (args.m == 0) return;
+  if (args.format != WeightFormat::kDense) return quant_product<T>(args);
   const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
   const std::vector<Run> runs = row_runs(args, args.parts.size());
   const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;

@@ -32,6 +32,7 @@ struct Graft {
 struct ProductArgs {
   const void* a = nullptr;  // [m, k]
   int64_t lda = 0, m = 0, k = 0;
+  WeightFormat format = WeightFormat::kDense;  // of the parts; grafts are always dense
   std::span<const WeightPart> parts;
   std::span<const Graft> grafts;  // at most one for a row and a part; row ranges are equal or disjoint
   const float* add = nullptr;     // [m, columns]: added after the product
@@ -45,7 +46,8 @@ struct ProductArgs {
 template <class T>
 void product(const ProductArgs& args);
 
-// c [m, k] = sum over parts of a[:, part] W_part (+ t . b^T) (+ add): the gradient of product() by its input.
+// c [m, k] = sum over parts of a[:, part] W_part (+ t . b^T) (+ add): the gradient of product() by its input. Dense
+// parts only.
 // a is [m, columns]; every part's n is even. grafts have part 0 and b packed as [k, rank].
 template <class T>
 void product_transposed(const ProductArgs& args);

@@ -23,11 +23,13 @@ const Kernels* kernels_for(Isa isa) {
       return &generic::kTable;
 #if defined(__x86_64__)
     case Isa::kAvx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2::kTable : nullptr;
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
+                 ? &avx2::kTable
+                 : nullptr;
     case Isa::kAvx512Bf16:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                     __builtin_cpu_supports("avx512bf16")
+                     __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16")
                  ? &avx512::kTable
                  : nullptr;
 #else

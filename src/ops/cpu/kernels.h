@@ -45,6 +45,31 @@ struct TileArgs {
 };
 using TileFn = void (*)(const TileArgs&);
 
+// How a projection's weights are stored: in the element type of the activations, or quantised (see quant.h).
+enum class WeightFormat { kDense, kInt8, kInt4 };
+
+// Along k, weights and activations are quantised in groups of so many, each with its own scale.
+inline constexpr int64_t kQuantGroup = 32;
+
+// One register tile over quantised weights: c = a . b over all groups, float32.
+struct QuantTileArgs {
+  const int8_t* q = nullptr;  // activations [rows, groups * 32], row stride ldq
+  int64_t ldq = 0;
+  const float* scale = nullptr;  // of each group, [rows, groups], row stride ldg
+  const int32_t* sum = nullptr;  // of each group's q, likewise
+  int64_t ldg = 0;
+  const void* b[kTilePanels] = {};  // records of each panel
+  int64_t groups = 0;               // even for kInt8
+  float* c = nullptr;               // [rows, 16 * panels]
+  int64_t ldc = 0;
+};
+using QuantTileFn = void (*)(const QuantTileArgs&);
+
+struct QuantKernels {
+  QuantTileFn int8_tile[kTileRows][kTilePanels];  // [rows - 1][panels - 1]
+  QuantTileFn int4_tile[kTileRows][kTilePanels];
+};
+
 // Attention of a run of query rows of one head over the paged keys of its sequence.
 struct AttentionArgs {
   const void* q = nullptr;  // row i at q + i * q_stride (elements), head_dim long
@@ -95,6 +120,10 @@ struct TypedKernels {
   void (*attention)(const AttentionArgs&);
   void (*attention_backward)(const AttentionBackwardArgs&);
 
+  // x [k] -> q [groups * 32], zero beyond k, and of each group the scale and the sum of q. x = q * scale, rounded to
+  // nearest even.
+  void (*quantise_row)(const void* x, int64_t k, int64_t groups, int8_t* q, float* scale, int32_t* sum);
+
   // y = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps). x, w [n] float32.
   float (*rms_norm)(const float* x, const float* w, float eps, int64_t n, void* y);
   // dx = d/dx of the above (+ add, where add is not null).
@@ -110,6 +139,7 @@ struct Kernels {
   Isa isa;
   TypedKernels f32;
   TypedKernels bf16;
+  QuantKernels quant;
   // Cross-entropy of one row of logits. Returns the loss; with `dlogits` writes scale * (softmax - onehot) there.
   float (*cross_entropy)(const float* logits, int64_t n, int64_t label, float scale, void* dlogits, bool dlogits_float);
 };

@@ -8,6 +8,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/quant.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -19,6 +20,7 @@ namespace graft::ops::cpu::GRAFT_ISA_NAMESPACE {
 #include "ops/cpu/impl/vector.inc"
 #include "ops/cpu/impl/tile.inc"
 #include "ops/cpu/impl/packing.inc"
+#include "ops/cpu/impl/quant_tile.inc"
 #include "ops/cpu/impl/elementwise.inc"
 #include "ops/cpu/impl/attention.inc"
 #include "ops/cpu/impl/attention_backward.inc"
@@ -31,6 +33,7 @@ constexpr TypedKernels typed_table() {
   table.pack_rows = pack_rows<T>;
   table.pack_columns = pack_columns<T>;
   table.pack_transposed = pack_transposed<T>;
+  table.quantise_row = quantise_row<T>;
   table.attention = attention<T>;
   table.attention_backward = attention_backward<T>;
   table.rms_norm = rms_norm<T>;
@@ -42,6 +45,6 @@ constexpr TypedKernels typed_table() {
 }
 
 extern const Kernels kTable;
-const Kernels kTable = {GRAFT_ISA_ENUM, typed_table<float>(), typed_table<bf16>(), cross_entropy};
+const Kernels kTable = {GRAFT_ISA_ENUM, typed_table<float>(), typed_table<bf16>(), quant_table(), cross_entropy};
 
 }  // namespace graft::ops::cpu::GRAFT_ISA_NAMESPACE

@@ -1,0 +1,95 @@
+#include "ops/cpu/quant.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "ops/cpu/gemm_blocks.h"
+#include "ops/cpu/parallel.h"
+
+namespace graft::ops::cpu {
+
+namespace {
+
+constexpr int64_t kSerialRows = 8;  // as few are quantised sooner than handed to another thread
+constexpr int64_t kTaskRows = 16;
+
+// The activations of a product, quantised. Memory is the calling thread's scratch.
+struct QuantisedRows {
+  int64_t groups = 0;
+  int8_t* q = nullptr;     // [m, groups * 32]
+  float* scale = nullptr;  // [m, groups]
+  int32_t* sum = nullptr;  // [m, groups]
+};
+
+template <class T>
+QuantisedRows quantise_rows(const ProductArgs& args) {
+  QuantisedRows rows;
+  rows.groups = quant_groups(args.format, args.k);
+  const int64_t cells = args.m * rows.groups;
+  auto* memory = static_cast<char*>(thread_scratch(kQuantSlot, cells * (kQuantGroup + 8)));
+  rows.q = reinterpret_cast<int8_t*>(memory);
+  rows.scale = reinterpret_cast<float*>(memory + cells * kQuantGroup);
+  rows.sum = reinterpret_cast<int32_t*>(memory + cells * (kQuantGroup + 4));
+  const auto quantise = [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      typed_kernels<T>().quantise_row(row_of<T>(args.a, args.lda, row), args.k, rows.groups,
+                                      rows.q + row * rows.groups * kQuantGroup, rows.scale + row * rows.groups,
+                                      rows.sum + row * rows.groups);
+    }
+  };
+  if (args.m <= kSerialRows) {
+    quantise(0, args.m);
+  } else {
+    parallel_for((args.m + kTaskRows - 1) / kTaskRows,
+                 [&](int64_t task) { quantise(task * kTaskRows, std::min(args.m, (task + 1) * kTaskRows)); });
+  }
+  return rows;
+}
+
+// One block of columns of rows [begin, end): base products as float32, then adapters, additions and conversion.
+template <class T>
+void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<const Run> runs,
+                 const ColumnBlock& block, int64_t begin, int64_t end) {
+  const WeightPart& part = args.parts[static_cast<size_t>(block.part)];
+  const int panels = static_cast<int>((block.count + kPanel - 1) / kPanel);
+  const QuantKernels& quant = kernels().quant;
+  const auto& tiles = args.format == WeightFormat::kInt8 ? quant.int8_tile : quant.int4_tile;
+  auto* sums = static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+  QuantTileArgs tile;
+  tile.groups = rows.groups;
+  tile.ldq = rows.groups * kQuantGroup;
+  tile.ldg = rows.groups;
+  tile.ldc = kBlockColumns;
+  for (int p = 0; p < panels; ++p) {
+    tile.b[p] =
+        static_cast<const char*>(part.packed) + (block.first / kPanel + p) * quant_panel_bytes(args.format, args.k);
+  }
+  for_tiles(begin, end, [&](int64_t row, int count) {
+    tile.q = rows.q + row * tile.ldq;
+    tile.scale = rows.scale + row * tile.ldg;
+    tile.sum = rows.sum + row * tile.ldg;
+    tile.c = sums + (row - begin) * kBlockColumns;
+    tiles[count - 1][panels - 1](tile);
+  });
+  finish_block<T>(args, runs_of_rows(runs, begin, end), block, begin, end, sums);
+}
+
+}  // namespace
+
+template <class T>
+void quant_product(const ProductArgs& args) {
+  const QuantisedRows rows = quantise_rows<T>(args);
+  const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
+  const std::vector<Run> runs = row_runs(args, args.parts.size());
+  const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
+  parallel_for(static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
+    const int64_t begin = task % chunks * kChunkRows;
+    quant_block<T>(args, rows, runs, blocks[static_cast<size_t>(task / chunks)], begin,
+                   std::min(args.m, begin + kChunkRows));
+  });
+}
+
+template void quant_product<float>(const ProductArgs&);
+template void quant_product<bf16>(const ProductArgs&);
+
+}  // namespace graft::ops::cpu
