@@ -63,7 +63,7 @@ def adapters(model, tmp_path_factory) -> dict:
     return folders
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+@pytest.fixture(scope="module", params=["float32", "bfloat16", "int8", "int4"])
 def server(request, model, tmp_path_factory):
     log = tmp_path_factory.mktemp("serve") / "log"
     with open(log, "w") as output:
