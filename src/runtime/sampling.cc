@@ -157,11 +157,10 @@ Status validate(const SamplingParams& params, int64_t vocab_size) {
 
 Result<SampledToken> sample(std::span<const float> logits, const SamplingParams& params,
                             std::span<const int32_t> prompt, std::span<const int32_t> output, int64_t position,
-                            int32_t num_alternatives) {
+                            int32_t num_alternatives, bool with_logprob) {
   if (logits.empty()) return internal_error("no logits to sample from");
   const Peak peak = find_peak(logits);
   if (!peak.finite) return not_finite();
-  const double log_sum = log_total(logits, peak);
 
   SampledToken token;
   if (params.greedy && !changes_logits(params)) {
@@ -179,6 +178,11 @@ Result<SampledToken> sample(std::span<const float> logits, const SamplingParams&
     token.id = params.greedy ? static_cast<int32_t>(view_peak.index)
                              : draw(filter(view, view_peak, params), params.seed, position);
   }
+  if (!with_logprob) {
+    token.logprob = std::numeric_limits<float>::quiet_NaN();
+    return token;
+  }
+  const double log_sum = log_total(logits, peak);
   token.logprob = static_cast<float>(static_cast<double>(logits[static_cast<size_t>(token.id)]) - log_sum);
   token.alternatives = best_alternatives(logits, log_sum, num_alternatives);
   return token;

@@ -32,7 +32,7 @@ struct TokenLogprob {
 
 struct SampledToken {
   int32_t id = 0;
-  float logprob = 0;
+  float logprob = 0;                       // NaN where it was not asked for
   std::vector<TokenLogprob> alternatives;  // the most likely ones of the model's distribution, best first
 };
 
@@ -41,7 +41,8 @@ struct SampledToken {
 // temperature, top-k, top-p, typical-p. Logits may be -inf (masked); NaN, +inf or nothing but -inf is kInternal.
 Result<SampledToken> sample(std::span<const float> logits,  // [vocab]
                             const SamplingParams& params, std::span<const int32_t> prompt,
-                            std::span<const int32_t> output, int64_t position, int32_t num_alternatives);
+                            std::span<const int32_t> output, int64_t position, int32_t num_alternatives,
+                            bool with_logprob = true);  // alternatives come with it
 
 struct TokenProbability {
   int32_t id = 0;

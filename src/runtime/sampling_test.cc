@@ -57,6 +57,18 @@ TEST(Sampling, LogprobIsOfTheUnchangedDistribution) {
   EXPECT_EQ(token->logprob, logprob_of(logits, 7));
 }
 
+TEST(Sampling, TheTokenIsTheSameWithoutItsLogprob) {
+  std::mt19937 random(4);
+  const std::vector<float> logits = random_logits(500, random);
+  for (const SamplingParams& params : {SamplingParams{}, sampled()}) {
+    const auto with = sample(logits, params, {}, {}, 3, 0);
+    const auto without = sample(logits, params, {}, {}, 3, 0, false);
+    ASSERT_TRUE(with.ok() && without.ok());
+    EXPECT_EQ(with->id, without->id);
+    EXPECT_TRUE(std::isnan(without->logprob));
+  }
+}
+
 TEST(Sampling, AlternativesAreTheMostLikelyOnesBestFirst) {
   const std::vector<float> logits{1, 4, 2, 4, -kInf};
   const auto token = sample(logits, {}, {}, {}, 0, 3);

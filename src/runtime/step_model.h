@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -47,6 +48,11 @@ class StepModel {
   // Returns [rows, vocab_size] float32 logits, rows in the order of the slices (kLast: one, kAll: n, kNone: none).
   // The memory belongs to the model and is valid until the next call. Only the model thread calls this.
   virtual Result<std::span<const float>> step(std::span<const SequenceSlice> slices) = 0;
+
+  // Runs task(0) .. task(count - 1), each once, on the threads that steps use. Tasks do not throw. Only between steps.
+  virtual void for_each(int64_t count, const std::function<void(int64_t)>& task) const {
+    for (int64_t i = 0; i < count; ++i) task(i);
+  }
 
   // Reads a PEFT directory. Thread-safe: adapter loads never stall the model thread.
   [[nodiscard]] virtual Result<std::shared_ptr<const AdapterWeights>> load_adapter(

@@ -32,6 +32,18 @@ EngineLimits resolve(EngineLimits limits, const runtime::StepModelInfo& model) {
   return limits;
 }
 
+size_t logit_rows(const PlannedSlice& slice) {
+  switch (slice.logits) {
+    case runtime::LogitRows::kAll:
+      return static_cast<size_t>(slice.count);
+    case runtime::LogitRows::kLast:
+      return 1;
+    case runtime::LogitRows::kNone:
+      return 0;
+  }
+  return 0;
+}
+
 class EngineImpl final : public Engine {
  public:
   EngineImpl(std::unique_ptr<runtime::StepModel> model, std::shared_ptr<const text::Tokenizer> tokenizer,
@@ -67,10 +79,13 @@ class EngineImpl final : public Engine {
   void update_adapters();
   void run_step();
   Result<std::span<const float>> forward(std::span<const PlannedSlice> plan, size_t& rows);
-  void accept(const PlannedSlice& slice, std::span<const float> logits);
+  using Samples = std::vector<std::optional<Result<runtime::SampledToken>>>;
+  Samples sample_rows(const std::vector<PlannedSlice>& plan, std::span<const float> logits) const;
+  void accept(const PlannedSlice& slice, std::span<const float> logits,
+              std::optional<Result<runtime::SampledToken>> sampled);
   void fail_all(Messages& messages, const Error& error);
   bool collect_prompt_logprobs(Request& request, int32_t start, std::span<const float> logits);
-  void append_token(Request& request, std::span<const float> logits);
+  void append_token(Request& request, Result<runtime::SampledToken> sampled);
   void finish(Request& request, FinishReason reason);
   void fail(Request& request, Error error);
   std::unique_ptr<Request> forget(Request& request);
@@ -283,21 +298,51 @@ void EngineImpl::run_step() {
     return;
   }
   const auto vocab = static_cast<size_t>(info_.vocab_size);
+  Samples samples = sample_rows(plan, *logits);
   size_t row = 0;
-  for (const PlannedSlice& slice : plan) {
-    const size_t count = slice.logits == runtime::LogitRows::kAll    ? static_cast<size_t>(slice.count)
-                         : slice.logits == runtime::LogitRows::kLast ? 1
-                                                                     : 0;
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const PlannedSlice& slice = plan[i];
+    const size_t count = logit_rows(slice);
     counts_.step_tokens += static_cast<uint64_t>(slice.count);
     const RequestId id = static_cast<const Request&>(*slice.sequence).id;
     try {
-      accept(slice, logits->subspan(row * vocab, count * vocab));
+      accept(slice, logits->subspan(row * vocab, count * vocab), std::move(samples[i]));
     } catch (const std::exception& error) {
       const auto found = live_.find(id);
       if (found != live_.end()) fail(*found->second, internal_error(std::string("the engine failed: ") + error.what()));
     }
     row += count;
   }
+}
+
+// The next token of every slice that reaches its sequence's end: a pure function of the logits and the request, for all
+// of them at once.
+EngineImpl::Samples EngineImpl::sample_rows(const std::vector<PlannedSlice>& plan,
+                                            std::span<const float> logits) const {
+  const auto vocab = static_cast<size_t>(info_.vocab_size);
+  std::vector<std::pair<size_t, std::span<const float>>> work;
+  size_t row = 0;
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const auto& request = static_cast<const Request&>(*plan[i].sequence);
+    row += logit_rows(plan[i]);
+    if (logit_rows(plan[i]) == 0 || plan[i].count < request.pending()) continue;
+    work.emplace_back(i, logits.subspan((row - 1) * vocab, vocab));
+  }
+  Samples samples(plan.size());
+  model_->for_each(static_cast<int64_t>(work.size()), [&](int64_t task) {
+    const auto& [index, last_row] = work[static_cast<size_t>(task)];
+    const auto& request = static_cast<const Request&>(*plan[index].sequence);
+    const std::span<const int32_t> tokens = request.tokens;
+    const auto prompt_size = static_cast<size_t>(request.prompt_size);
+    try {
+      samples[index] =
+          runtime::sample(last_row, request.params.sampling, tokens.first(prompt_size), tokens.subspan(prompt_size),
+                          request.size(), request.params.num_alternatives, request.params.logprobs);
+    } catch (const std::exception& error) {
+      samples[index] = internal_error(std::string("sampling failed: ") + error.what());
+    }
+  });
+  return samples;
 }
 
 Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice> plan, size_t& rows) {
@@ -312,8 +357,7 @@ Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice>
     slices_.push_back({std::span<const int32_t>(request.tokens)
                            .subspan(static_cast<size_t>(request.computed), static_cast<size_t>(slice.count)),
                        request.computed, request.blocks.ids(), request.weights.get(), slice.logits});
-    if (slice.logits == runtime::LogitRows::kAll) rows += static_cast<size_t>(slice.count);
-    if (slice.logits == runtime::LogitRows::kLast) ++rows;
+    rows += logit_rows(slice);
   }
   try {
     Result<std::span<const float>> logits = model_->step(slices_);
@@ -329,12 +373,13 @@ Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice>
   }
 }
 
-void EngineImpl::accept(const PlannedSlice& slice, std::span<const float> logits) {
+void EngineImpl::accept(const PlannedSlice& slice, std::span<const float> logits,
+                        std::optional<Result<runtime::SampledToken>> sampled) {
   auto& request = static_cast<Request&>(*slice.sequence);
   const int32_t start = request.computed;
   scheduler_.commit(slice);
   if (slice.logits == runtime::LogitRows::kAll && !collect_prompt_logprobs(request, start, logits)) return;
-  if (request.pending() == 0) append_token(request, logits.last(static_cast<size_t>(info_.vocab_size)));
+  if (sampled) append_token(request, std::move(*sampled));
 }
 
 // false: the request failed.
@@ -356,11 +401,7 @@ bool EngineImpl::collect_prompt_logprobs(Request& request, int32_t start, std::s
   return true;
 }
 
-void EngineImpl::append_token(Request& request, std::span<const float> logits) {
-  const std::span<const int32_t> tokens = request.tokens;
-  const auto prompt_size = static_cast<size_t>(request.prompt_size);
-  auto sampled = runtime::sample(logits, request.params.sampling, tokens.first(prompt_size),
-                                 tokens.subspan(prompt_size), request.size(), request.params.num_alternatives);
+void EngineImpl::append_token(Request& request, Result<runtime::SampledToken> sampled) {
   if (!sampled.ok()) return fail(request, sampled.error());
   if (request.first_token == Clock::time_point()) request.first_token = Clock::now();
   ++counts_.generated_tokens;

@@ -29,7 +29,8 @@ struct GenerationRequest {
   std::vector<std::string> stop;
   bool ignore_eos = false;
   bool prompt_logprobs = false;
-  int32_t num_alternatives = 0;  // most likely tokens to report beside each one
+  bool logprobs = true;          // of the generated tokens; they cost an exponential for each token of the vocabulary
+  int32_t num_alternatives = 0;  // most likely tokens to report beside each one; with logprobs only
   runtime::SamplingParams sampling;
   AdapterRef adapter;
 };
@@ -38,7 +39,7 @@ enum class FinishReason { kLength, kEos, kStopSequence };
 
 struct GeneratedToken {
   int32_t id = 0;
-  float logprob = 0;
+  float logprob = 0;  // NaN without GenerationRequest::logprobs
   bool special = false;
   // What this token made certain, special tokens skipped; empty while a character is incomplete. All of them together
   // are GenerationResult::text.

@@ -132,6 +132,7 @@ class EvalVerb {
     serving::GenerationRequest made;
     made.prompt = tokens;
     made.max_new_tokens = static_cast<int32_t>(max_new_tokens_);
+    made.logprobs = false;
     if (options_.adapter) made.adapter.id = *options_.adapter;
     return made;
   }

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "model/peft.h"
+#include "ops/cpu/parallel.h"
 
 namespace graft::runtime {
 
@@ -107,6 +108,10 @@ class Executor : public StepModel {
     } catch (const std::exception& e) {
       return internal_error(fmt::format("the forward pass failed: {}", first_line(e.what())));
     }
+  }
+
+  void for_each(int64_t count, const std::function<void(int64_t)>& task) const override {
+    ops::cpu::parallel_for(count, [&](int64_t i) { task(i); });
   }
 
   [[nodiscard]] Result<std::shared_ptr<const AdapterWeights>> load_adapter(

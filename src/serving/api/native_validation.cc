@@ -161,6 +161,7 @@ ApiResult<NativePlan> plan_native(const ApiContext& context, const NativeRequest
   out.sampling = sampling_of(p);
   plan.sampling = !out.sampling.greedy;
   plan.best_of = static_cast<int32_t>(p.best_of.value_or(1));
+  out.logprobs = streaming || plan.best_of > 1 || p.details || p.decoder_input_details;
   return plan;
 }
 

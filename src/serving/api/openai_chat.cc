@@ -142,6 +142,7 @@ std::optional<ApiError> prepare(OpenAiCall& call, const Json& body) {
   if (!prompt.ok()) return prompt.error();
   auto request = to_generation(context, call.asked, std::move(prompt).value(), call.asked.max_tokens);
   if (!request.ok()) return request.error();
+  request.value().logprobs = format->logprobs;
   request.value().num_alternatives = format->top_logprobs;
   call.characters = characters_in(messages.value());
   call.best_of = static_cast<size_t>(call.asked.choices);

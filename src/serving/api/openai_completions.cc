@@ -160,6 +160,7 @@ std::optional<ApiError> prepare(OpenAiCall& call, const Json& body) {
     auto request = to_generation(context, call.asked, prompt.ids, max_tokens);
     if (!request.ok()) return request.error();
     request.value().prompt_logprobs = format->echo && format->logprobs.has_value();
+    request.value().logprobs = format->logprobs.has_value() || best_of > call.asked.choices;
     request.value().num_alternatives = format->logprobs.value_or(0);
     append_choices(call.requests, request.value(), call.asked.seed, best_of);
   }
