@@ -13,20 +13,20 @@ class Dialect:
 
     path: str
     body: object  # (prompt, count) -> dict
-    generated: object  # parsed answer -> number of generated tokens
+    generated: object  # parsed answer, headers -> number of generated tokens
 
 
 GRAFT = Dialect(
     path="/generate",
     body=lambda prompt, count: {"inputs": prompt, "parameters": {
-        "max_new_tokens": count, "ignore_eos_token": True, "temperature": 0, "details": True}},
-    generated=lambda answer: answer["details"]["generated_tokens"],
+        "max_new_tokens": count, "ignore_eos_token": True, "temperature": 0}},
+    generated=lambda answer, headers: int(headers["x-generated-tokens"]),
 )
 LLAMA_CPP = Dialect(
     path="/completion",
     body=lambda prompt, count: {"prompt": prompt, "n_predict": count, "ignore_eos": True, "temperature": 0,
                                 "top_k": 1, "cache_prompt": False},
-    generated=lambda answer: answer["tokens_predicted"],
+    generated=lambda answer, headers: answer["tokens_predicted"],
 )
 
 
@@ -37,7 +37,7 @@ def completion(connection, dialect: Dialect, prompt: str, count: int) -> None:
     text = response.read()
     if response.status != 200:
         raise SystemExit(f"error: {dialect.path} answered {response.status}: {text[:300]!r}")
-    if (got := dialect.generated(json.loads(text))) != count:
+    if (got := dialect.generated(json.loads(text), response.headers)) != count:
         raise SystemExit(f"error: {dialect.path} generated {got} tokens where {count} were asked for")
 
 

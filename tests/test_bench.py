@@ -70,8 +70,9 @@ class Recorder(http.server.BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
             self.server.requests.append((self.path, body))
-        answer = json.dumps({"details": {"generated_tokens": min(body["parameters"]["max_new_tokens"], 9)}}).encode()
+        answer = json.dumps({"generated_text": "..."}).encode()
         self.send_response(200)
+        self.send_header("X-Generated-Tokens", str(min(body["parameters"]["max_new_tokens"], 9)))
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)

@@ -60,6 +60,7 @@ struct QuantTileArgs {
   int64_t ldg = 0;
   const void* b[kTilePanels] = {};  // records of each panel
   int64_t groups = 0;               // even for kInt8
+  int64_t ahead = 0;                // bytes from what is read to what is asked for from memory; 0: nothing
   float* c = nullptr;               // [rows, 16 * panels]
   int64_t ldc = 0;
 };

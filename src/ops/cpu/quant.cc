@@ -10,8 +10,9 @@ namespace graft::ops::cpu {
 
 namespace {
 
-constexpr int64_t kSerialRows = 8;  // as few are quantised sooner than handed to another thread
-constexpr int64_t kTaskRows = 16;
+constexpr int64_t kSerialRows = 4;  // as few are quantised sooner than handed to another thread
+constexpr int64_t kTaskRows = 4;
+constexpr int64_t kNearAhead = 2 * kInt8Record;  // bytes
 
 // The activations of a product, quantised. Memory is the calling thread's scratch.
 struct QuantisedRows {
@@ -64,7 +65,14 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
     tile.b[p] =
         static_cast<const char*>(part.packed) + (block.first / kPanel + p) * quant_panel_bytes(args.format, args.k);
   }
+  // A single tile of rows asks for what it reads itself two groups later; of several, the last asks for the block that
+  // this thread is likely to take next.
+  const int64_t block_bytes = kTilePanels * quant_panel_bytes(args.format, args.k);
+  const int64_t next_block = parallel_threads() * block_bytes;
+  const bool single = end - begin <= kTileRows;
   for_tiles(begin, end, [&](int64_t row, int count) {
+    const bool last = row + count == end;
+    tile.ahead = single ? kNearAhead : last && end == args.m ? next_block : 0;
     tile.q = rows.q + row * tile.ldq;
     tile.scale = rows.scale + row * tile.ldg;
     tile.sum = rows.sum + row * tile.ldg;
