@@ -33,10 +33,11 @@ test-peers: build ## Compare exported files with llama.cpp's own tools (builds l
 	@GRAFT_PYTHON="$(VENV)/bin/python3" bench/setup formats
 	@$(VENV)/bin/python3 -m pytest -q -rP -m peers tests/peers
 
-bench: build ## Compare training and serving with their peers (idle machine, half an hour)
+bench: build ## Compare training, serving and tokenising with their peers (idle machine, half an hour)
 	@bench/setup train && bench/setup serve
 	@bench/run train --json $(BUILD)/bench-train.json
 	@bench/run serve --json $(BUILD)/bench-serve.json
+	@bench/run tokenizer --json $(BUILD)/bench-tokenizer.json
 
 dev-tools:
 	@$(SETUP) dev-tools

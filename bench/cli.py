@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from bench import rows, serve, train
+from bench import rows, serve, tokenizer, train
 
-BENCHMARKS = {"train": train.run, "serve": serve.run}
+BENCHMARKS = {"train": train.run, "serve": serve.run, "tokenizer": tokenizer.run}
 
 
 def main() -> int:

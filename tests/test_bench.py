@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import random
 import threading
 
 import gguf
@@ -9,7 +10,7 @@ import numpy
 import pytest
 import torch
 
-from bench import load, rows
+from bench import load, rows, tokenizer
 from bench.peers import bf16_gguf, torch_lora
 from scripts.demo import events
 from tests.support import smollm2
@@ -119,3 +120,10 @@ def test_the_peers_gguf_holds_the_weights_rounded_to_bfloat16(tmp_path):
         numpy.testing.assert_array_equal(gguf.quants.dequantize(copy.tensors[index].data, kind), expected.numpy())
     for key in ("tokenizer.ggml.merges", "tokenizer.chat_template", "llama.rope.freq_base"):
         assert smollm2.metadata(copy, key) == smollm2.metadata(source, key)
+
+
+def test_the_tokenizer_benchmarks_sentences_are_the_same_at_every_run_and_mix_scripts():
+    text = tokenizer.sentences(random.Random(11), 20_000)
+    assert text == tokenizer.sentences(random.Random(11), 20_000)
+    assert 20_000 <= len(text.encode()) < 21_000
+    assert all(script in text for script in ("и", "い", "的", "ال", "है"))

@@ -42,6 +42,7 @@ class GgufMetadata {
   [[nodiscard]] Result<std::string> text_or(std::string_view key, std::string_view fallback) const;
   [[nodiscard]] Result<const std::vector<std::string_view>*> texts(std::string_view key) const;
   [[nodiscard]] Result<std::vector<int64_t>> integers(std::string_view key) const;
+  [[nodiscard]] Result<std::vector<double>> numbers(std::string_view key) const;  // finite
 
  private:
   std::map<std::string, GgufValue, std::less<>> values_;

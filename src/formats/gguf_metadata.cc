@@ -92,4 +92,16 @@ Result<std::vector<int64_t>> GgufMetadata::integers(std::string_view key) const 
   return widened;
 }
 
+Result<std::vector<double>> GgufMetadata::numbers(std::string_view key) const {
+  const GgufValue* value = find(key);
+  if (value == nullptr) return missing(key);
+  const auto* array = std::get_if<GgufValue::Array>(&value->value);
+  const auto* numbers = array == nullptr ? nullptr : std::get_if<std::vector<double>>(array);
+  if (numbers == nullptr) return wrong(key, "an array of numbers");
+  for (const double number : *numbers) {
+    if (!std::isfinite(number)) return wrong(key, "an array of finite numbers");
+  }
+  return *numbers;
+}
+
 }  // namespace graft::formats

@@ -25,7 +25,8 @@ std::optional<std::string> gguf_name_of_hf(std::string_view name);
 std::vector<double> llama3_rope_divisors(const RopeSpec& rope, int64_t head_dim);
 
 // A tokenizer.json that behaves as the one Hugging Face ships for these models: byte-level BPE
-// ("tokenizer.ggml.model" gpt2) with the pre-tokenizer that "tokenizer.ggml.pre" names.
+// ("tokenizer.ggml.model" gpt2) with the pre-tokenizer that "tokenizer.ggml.pre" names, or SentencePiece's BPE (llama),
+// whose merges are derived from the scores.
 Result<std::string> tokenizer_json_from_gguf(const GgufMetadata& metadata);
 
 }  // namespace graft::formats

@@ -170,6 +170,17 @@ TEST(ModelSource, BrokenDirectoriesNameWhatIsMissing) {
   EXPECT_THAT(ModelSource::open(dir / "hf/config.json").error().message, HasSubstr("neither a .gguf file"));
   fs::rename(dir / "hf/tokenizer.json", dir / "t");
   EXPECT_THAT(ModelSource::open(dir / "hf").error().message, HasSubstr("no tokenizer.json"));
+  ASSERT_TRUE(write_file_atomic(dir / "hf/tokenizer.model", "\x0A\x7F").ok());
+  EXPECT_THAT(ModelSource::open(dir / "hf").error().message, HasSubstr("tokenizer.model: byte 2: a field is longer"));
+  // Pieces <unk> and a, of type UNKNOWN and NORMAL; model_type BPE; no BOS.
+  const std::string model =
+      "\x0A\x09\x0A\x05<unk>\x18\x02\x0A\x03\x0A\x01"
+      "a\x12\x02\x18\x02";
+  ASSERT_TRUE(write_file_atomic(dir / "hf/tokenizer.model", model).ok());
+  ASSERT_TRUE(write_file_atomic(dir / "hf/tokenizer_config.json", R"({"add_bos_token": false})").ok());
+  const auto converted = ModelSource::open(dir / "hf");
+  ASSERT_TRUE(converted.ok()) << converted.error().message;
+  EXPECT_THAT((*converted)->tokenizer_json(), HasSubstr(R"("vocab":{"<unk>":0,"a":1})"));
   fs::rename(dir / "t", dir / "hf/tokenizer.json");
   std::string config = read_file(dir / "hf/config.json").value();
   config.replace(config.find("\"num_hidden_layers\": 2"), 22, "\"num_hidden_layers\": 3");

@@ -1,100 +1,21 @@
-#include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "base/log.h"
 #include "base/strings.h"
+#include "formats/gguf_byte_level.h"
 #include "formats/gguf_model.h"
+#include "formats/sentencepiece.h"
 
 namespace graft::formats {
 namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::string_view kLlama3Pattern =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-    "\\s+(?!\\S)|\\s+";
-constexpr std::string_view kQwen2Pattern =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
-    "\\s+(?!\\S)|\\s+";
-
-// How a family splits text before the merges, and what it does beside.
-struct PreTokenizer {
-  std::string_view name;  // "tokenizer.ggml.pre"
-  enum class Kind { kGpt2, kDigits, kLlama3, kQwen2, kDefault } kind;
-  bool ignore_merges;  // a piece that is a token as a whole is taken as it is
-  bool add_bos;        // where the file does not say
-};
-
-constexpr std::array kPreTokenizers = {
-    PreTokenizer{"gpt-2", PreTokenizer::Kind::kGpt2, false, false},
-    PreTokenizer{"smollm", PreTokenizer::Kind::kDigits, false, false},
-    PreTokenizer{"llama-bpe", PreTokenizer::Kind::kLlama3, true, true},
-    PreTokenizer{"llama3", PreTokenizer::Kind::kLlama3, true, true},
-    PreTokenizer{"llama-v3", PreTokenizer::Kind::kLlama3, true, true},
-    PreTokenizer{"qwen2", PreTokenizer::Kind::kQwen2, false, false},
-    PreTokenizer{"default", PreTokenizer::Kind::kDefault, false, false},
-};
-
 // "tokenizer.ggml.token_type"
 enum TokenType : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
-
-ordered_json byte_level(bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
-}
-
-ordered_json split(std::string_view pattern) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-}
-
-ordered_json sequence(std::vector<ordered_json> steps) {
-  return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
-}
-
-ordered_json pre_tokenizer_json(PreTokenizer::Kind kind) {
-  switch (kind) {
-    case PreTokenizer::Kind::kGpt2:
-      return byte_level(true);
-    case PreTokenizer::Kind::kDigits:
-      return sequence({{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
-    case PreTokenizer::Kind::kLlama3:
-      return sequence({split(kLlama3Pattern), byte_level(false)});
-    case PreTokenizer::Kind::kQwen2:
-      return sequence({split(kQwen2Pattern), byte_level(false)});
-    case PreTokenizer::Kind::kDefault:
-      // llama.cpp's meaning of "default", each pattern applied to the pieces of the one before.
-      return sequence({split("[\\p{P}\\$\\+<=>\\^~\\|]+"),
-                       split("'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"),
-                       split("\\p{N}+"), split("[0-9][0-9][0-9]"), byte_level(false)});
-  }
-  return nullptr;
-}
-
-Result<PreTokenizer> pre_tokenizer_of(const GgufMetadata& metadata) {
-  GRAFT_TRY(const std::string model, metadata.text("tokenizer.ggml.model"));
-  if (model != "gpt2") {
-    return unsupported("tokenizer kind '" + printable(model) +
-                       "' is not supported in GGUF files; supported: gpt2 (byte-level BPE)");
-  }
-  GRAFT_TRY(const std::string name, metadata.text_or("tokenizer.ggml.pre", "default"));
-  std::vector<std::string> known;
-  for (const PreTokenizer& pre : kPreTokenizers) {
-    known.emplace_back(pre.name);
-    if (pre.name != name) continue;
-    if (pre.kind == PreTokenizer::Kind::kDefault) {
-      log_warn(
-          "this GGUF file does not say how its tokenizer splits text (tokenizer.ggml.pre); llama.cpp's default is "
-          "used");
-    }
-    return pre;
-  }
-  return unsupported("tokenizer.ggml.pre '" + printable(name) + "' is not supported; supported: " + join(known, ", "));
-}
 
 struct Vocabulary {
   std::vector<std::string_view> tokens;
@@ -185,7 +106,7 @@ Result<std::string> token_text(const GgufMetadata& metadata, std::string_view ke
 }
 
 // Puts BOS before and EOS behind a text, as the file asks for.
-Result<ordered_json> post_processor_json(const GgufMetadata& metadata, const PreTokenizer& pre,
+Result<ordered_json> post_processor_json(const GgufMetadata& metadata, const GgufByteLevel& pre,
                                          const Vocabulary& vocabulary) {
   GRAFT_TRY(const bool add_bos, metadata.boolean_or("tokenizer.ggml.add_bos_token", pre.add_bos));
   GRAFT_TRY(const bool add_eos, metadata.boolean_or("tokenizer.ggml.add_eos_token", false));
@@ -214,22 +135,22 @@ Result<ordered_json> post_processor_json(const GgufMetadata& metadata, const Pre
   return ordered_json{{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", specials}};
 }
 
-}  // namespace
-
-Result<std::string> tokenizer_json_from_gguf(const GgufMetadata& metadata) {
-  GRAFT_TRY(const PreTokenizer pre, pre_tokenizer_of(metadata));
+Result<std::string> byte_level_json(const GgufMetadata& metadata) {
+  GRAFT_TRY(const std::string name, metadata.text_or("tokenizer.ggml.pre", "default"));
+  GRAFT_TRY(const GgufByteLevel pre, gguf_byte_level(name));
   GRAFT_TRY(const Vocabulary vocabulary, read_vocabulary(metadata));
   GRAFT_TRY(const std::string merges, merges_json(metadata, vocabulary));
   GRAFT_TRY(const ordered_json post_processor, post_processor_json(metadata, pre, vocabulary));
-  const bool normalise = pre.kind == PreTokenizer::Kind::kQwen2;
+  const ordered_json decoder = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
   const ordered_json head = {{"version", "1.0"},
                              {"truncation", nullptr},
                              {"padding", nullptr},
                              {"added_tokens", added_tokens_json(vocabulary)},
-                             {"normalizer", normalise ? ordered_json{{"type", "NFC"}} : ordered_json()},
-                             {"pre_tokenizer", pre_tokenizer_json(pre.kind)},
+                             {"normalizer", pre.normalizer},
+                             {"pre_tokenizer", pre.stages},
                              {"post_processor", post_processor},
-                             {"decoder", byte_level(true)}};
+                             {"decoder", decoder}};
   const ordered_json model = {{"type", "BPE"},
                               {"dropout", nullptr},
                               {"unk_token", nullptr},
@@ -243,6 +164,48 @@ Result<std::string> tokenizer_json_from_gguf(const GgufMetadata& metadata) {
   text += ",\"model\":" + model.dump();
   text.pop_back();
   return text + ",\"vocab\":" + vocabulary_json(vocabulary) + ",\"merges\":" + merges + "}}";
+}
+
+// SentencePiece's BPE. llama.cpp never cleans white space up in this kind.
+Result<std::string> sentencepiece_json(const GgufMetadata& metadata) {
+  constexpr int64_t kLastType = 6;
+  SentencePieceModel model;
+  model.kind = SentencePieceModel::Kind::kBpe;
+  model.remove_extra_whitespaces = false;
+  GRAFT_TRY(const auto* tokens, metadata.texts("tokenizer.ggml.tokens"));
+  GRAFT_TRY(const std::vector<double> scores, metadata.numbers("tokenizer.ggml.scores"));
+  GRAFT_TRY(const std::vector<int64_t> types, metadata.integers("tokenizer.ggml.token_type"));
+  if (scores.size() != tokens->size() || types.size() != tokens->size()) {
+    return invalid("tokenizer.ggml.tokens, .scores and .token_type are not of one length");
+  }
+  for (size_t id = 0; id < tokens->size(); ++id) {
+    if (types[id] < kNormal || types[id] > kLastType) {
+      return invalid("tokenizer.ggml.token_type[" + std::to_string(id) + "]: unknown type " +
+                     std::to_string(types[id]));
+    }
+    model.pieces.push_back({.text = std::string((*tokens)[id]),
+                            .score = static_cast<float>(scores[id]),
+                            .type = static_cast<SentencePieceModel::PieceType>(types[id])});
+    model.byte_fallback = model.byte_fallback || types[id] == kByte;
+  }
+  SentencePieceOptions options;
+  GRAFT_TRY(model.unk_id, metadata.integer_or("tokenizer.ggml.unknown_token_id", 0));
+  GRAFT_TRY(model.bos_id, metadata.integer_or("tokenizer.ggml.bos_token_id", 1));
+  GRAFT_TRY(model.eos_id, metadata.integer_or("tokenizer.ggml.eos_token_id", 2));
+  GRAFT_TRY(model.add_dummy_prefix, metadata.boolean_or("tokenizer.ggml.add_space_prefix", true));
+  GRAFT_TRY(options.add_bos, metadata.boolean_or("tokenizer.ggml.add_bos_token", true));
+  GRAFT_TRY(options.add_eos, metadata.boolean_or("tokenizer.ggml.add_eos_token", false));
+  return tokenizer_json_from_sentencepiece(model, options);
+}
+
+}  // namespace
+
+Result<std::string> tokenizer_json_from_gguf(const GgufMetadata& metadata) {
+  GRAFT_TRY(const std::string kind, metadata.text("tokenizer.ggml.model"));
+  if (kind == "gpt2") return byte_level_json(metadata);
+  if (kind == "llama") return sentencepiece_json(metadata);
+  return unsupported("tokenizer kind '" + printable(kind) +
+                     "' is not supported in GGUF files; supported: gpt2 (byte-level BPE), llama (SentencePiece's BPE)");
 }
 
 }  // namespace graft::formats

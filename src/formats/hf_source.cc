@@ -10,6 +10,7 @@
 #include "formats/checkpoint.h"
 #include "formats/hf_config.h"
 #include "formats/model_sources.h"
+#include "formats/sentencepiece.h"
 
 namespace graft::formats {
 namespace {
@@ -20,9 +21,9 @@ constexpr std::array<std::string_view, 7> kSpecialTokens = {"bos_token", "eos_to
                                                             "sep_token", "cls_token", "mask_token"};
 
 // Everything that is read but the weights.
-constexpr std::array<std::string_view, 6> kTextFiles = {
-    "config.json",           "generation_config.json",  "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"};
+constexpr std::array<std::string_view, 7> kTextFiles = {
+    "config.json",     "generation_config.json",  "tokenizer.json",     "tokenizer_config.json",
+    "tokenizer.model", "special_tokens_map.json", "chat_template.jinja"};
 
 Result<json> read_json(const fs::path& path) {
   GRAFT_TRY(const std::string text, read_file(path));
@@ -72,7 +73,7 @@ class HfSource final : public ModelSource {
   Status load() {
     GRAFT_TRY(spec_, read_hf_config(path_));
     GRAFT_CHECK_OK(check_tensors());
-    GRAFT_TRY(tokenizer_json_, read_file(path_ / "tokenizer.json"));
+    GRAFT_CHECK_OK(load_tokenizer());
     if (fs::exists(path_ / "special_tokens_map.json")) {
       GRAFT_TRY(const json map, read_json(path_ / "special_tokens_map.json"));
       collect_special_tokens(map, special_tokens_);
@@ -123,6 +124,22 @@ class HfSource final : public ModelSource {
   }
 
  private:
+  Status load_tokenizer() {
+    if (fs::exists(path_ / "tokenizer.json")) {
+      GRAFT_TRY(tokenizer_json_, read_file(path_ / "tokenizer.json"));
+      return {};
+    }
+    std::string config;
+    if (fs::exists(path_ / "tokenizer_config.json")) {
+      GRAFT_TRY(config, read_file(path_ / "tokenizer_config.json"));
+    }
+    GRAFT_TRY(const std::string bytes, read_file(path_ / "tokenizer.model"));
+    auto converted = tokenizer_json_from_sentencepiece_file(bytes, config);
+    if (!converted.ok()) return at((path_ / "tokenizer.model").string(), converted.error());
+    tokenizer_json_ = std::move(converted).value();
+    return {};
+  }
+
   Status check_tensors() const {
     const Status status = check_weights(spec_, [this](const std::string& name) { return checkpoint_.find(name); });
     if (!status.ok()) return at(path_.string(), status.error());
@@ -145,8 +162,10 @@ Result<std::unique_ptr<ModelSource>> open_hf_source(const fs::path& directory) {
   if (!fs::exists(directory / "config.json")) {
     return not_found(directory.string() + ": no config.json; give a Hugging Face model directory or a .gguf file");
   }
-  if (!fs::exists(directory / "tokenizer.json")) {
-    return not_found(directory.string() + ": no tokenizer.json; save the tokenizer with transformers' save_pretrained");
+  if (!fs::exists(directory / "tokenizer.json") && !fs::exists(directory / "tokenizer.model")) {
+    return not_found(directory.string() +
+                     ": no tokenizer.json and no tokenizer.model; save the tokenizer with transformers' "
+                     "save_pretrained");
   }
   GRAFT_TRY(Checkpoint checkpoint, Checkpoint::open(directory));
   auto source = std::make_unique<HfSource>(directory, std::move(checkpoint));

@@ -146,9 +146,7 @@ std::vector<std::pair<std::string, Value>> global_functions(Evaluator& evaluator
                                                                     {"strftime_now", strftime_now}};
   std::vector<std::pair<std::string, Value>> functions;
   for (const auto& [name, function] : kFunctions) {
-    const auto call = [&evaluator, function = function](CallArguments& arguments) {
-      return function(evaluator, arguments);
-    };
+    const auto call = [&evaluator, run = function](CallArguments& arguments) { return run(evaluator, arguments); };
     functions.emplace_back(name, Value(std::make_shared<const Callable>(Callable{name, call})));
   }
   return functions;

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "text/stages/json_fields.h"
+#include "text/stages/source.h"
 #include "text/unicode/char_class.h"
 #include "text/unicode/code_points.h"
 
@@ -153,7 +154,12 @@ const AddedToken* AddedTokens::longest_at(std::string_view text, size_t begin, c
 std::vector<TextSegment> AddedTokens::split(std::string_view text, const StringTrie& trie,
                                             const IsProtected& is_protected) const {
   std::vector<TextSegment> segments;
-  size_t taken = 0;  // text before this is in a segment
+  size_t taken = 0;        // text before this is in a segment
+  ByteRange spaces{0, 0};  // white space that was looked at last: looked at once, however many tokens end in it
+  const auto space_end = [&](size_t end) {
+    if (end < spaces.first || end >= spaces.second) spaces = {end, skip_space_right(text, end)};
+    return std::max(end, spaces.second);
+  };
   for (size_t i = 0; i < text.size();) {
     size_t end = 0;
     const AddedToken* token = trie.may_start_with(text[i]) ? longest_at(text, i, trie, is_protected, &end) : nullptr;
@@ -165,7 +171,7 @@ std::vector<TextSegment> AddedTokens::split(std::string_view text, const StringT
     i = end;
     if (token->single_word && touches_word(text, begin, end)) continue;
     if (token->lstrip) begin = std::max(taken, skip_space_left(text, begin, std::min(taken, begin)));
-    if (token->rstrip) end = skip_space_right(text, end);
+    if (token->rstrip) end = space_end(end);
     if (taken < begin) segments.push_back({taken, begin, -1});
     segments.push_back({begin, end, token->id});
     taken = end;

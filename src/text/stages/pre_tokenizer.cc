@@ -106,6 +106,7 @@ void PreTokenized::own(std::string text, OffsetMap map) {
 }
 
 ByteRange PreTokenized::source(size_t begin, size_t end) const {
+  if (maps_.empty() && plain_shift_.has_value()) return {begin + *plain_shift_, end + *plain_shift_};
   if (maps_.empty()) return source_(begin, end);
   if (begin >= end) return source_(maps_.begin_of(begin), maps_.begin_of(begin));
   return source_(maps_.begin_of(begin), maps_.end_of(end - 1));

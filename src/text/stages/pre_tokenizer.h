@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +24,8 @@ struct Piece {
 class PreTokenized {
  public:
   // `source` knows where the text comes from, and outlives this.
-  PreTokenized(std::string_view text, const Source& source) : text_(text), source_(source) {
+  PreTokenized(std::string_view text, const Source& source)
+      : text_(text), source_(source), plain_shift_(source.plain_shift()) {
     if (!text.empty()) pieces_.push_back({0, text.size()});
   }
   // `text_` may point into `owned_`.
@@ -55,6 +57,7 @@ class PreTokenized {
   void own(std::string text, OffsetMap map);
   std::string_view text_;
   const Source& source_;
+  std::optional<size_t> plain_shift_;  // of source_; most text is not rewritten
   std::string owned_;
   std::vector<Piece> pieces_;
   OffsetMaps maps_;

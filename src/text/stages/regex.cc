@@ -13,8 +13,8 @@
 namespace graft::text {
 namespace {
 
-// Steps back within one search. Patterns of real tokenizers stay linear in the run of characters they look at.
-constexpr unsigned long kMostRetries = 100'000'000;
+// Steps back within one search: patterns of real tokenizers stay linear in the run of characters they look at.
+unsigned long most_retries(size_t text_size) { return 1'000'000 + 64 * static_cast<unsigned long>(text_size); }
 
 const OnigUChar* bytes_of(std::string_view text) { return reinterpret_cast<const OnigUChar*>(text.data()); }
 
@@ -88,9 +88,7 @@ std::string with_newer_unicode(std::string_view pattern) {
 
 struct Regex::Impl {
   regex_t* regex = nullptr;
-  OnigMatchParam* param = nullptr;
   ~Impl() {
-    if (param != nullptr) onig_free_match_param(param);
     if (regex != nullptr) onig_free(regex);
   }
 };
@@ -115,23 +113,27 @@ Result<std::unique_ptr<Regex>> Regex::compile(std::string_view pattern) {
     return invalid("regular expression '" + printable(pattern) +
                    "': " + printable(reinterpret_cast<const char*>(message)));
   }
-  impl->param = onig_new_match_param();
-  if (impl->param == nullptr) return internal_error("out of memory for a regular expression");
-  onig_initialize_match_param(impl->param);
-  onig_set_retry_limit_in_match_of_match_param(impl->param, kMostRetries);
-  onig_set_retry_limit_in_search_of_match_param(impl->param, kMostRetries);
   return std::unique_ptr<Regex>(new Regex(std::move(impl)));
 }
 
 struct Regex::Scan::State {
-  State(const Regex::Impl& used, std::string_view searched) : regex(used), text(searched) {}
-  ~State() { onig_region_free(region, 1); }
+  State(const Regex::Impl& used, std::string_view searched) : regex(used), text(searched) {
+    if (param == nullptr) return;
+    onig_initialize_match_param(param);
+    onig_set_retry_limit_in_match_of_match_param(param, most_retries(text.size()));
+    onig_set_retry_limit_in_search_of_match_param(param, most_retries(text.size()));
+  }
+  ~State() {
+    if (param != nullptr) onig_free_match_param(param);
+    onig_region_free(region, 1);
+  }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
   const Regex::Impl& regex;
   std::string_view text;
   OnigRegion* region = onig_region_new();
+  OnigMatchParam* param = onig_new_match_param();
   size_t position = 0;
   size_t last_end = 0;
   bool matched_before = false;
@@ -142,13 +144,13 @@ Regex::Scan::~Scan() = default;
 
 bool Regex::Scan::next(RegexMatch* match) {
   State& s = *state_;
-  if (s.region == nullptr) return false;
+  if (s.region == nullptr || s.param == nullptr) return false;
   const OnigUChar* begin = bytes_of(s.text);
   const OnigUChar* end = begin + s.text.size();
   while (s.position <= s.text.size()) {
     onig_region_clear(s.region);
-    const int found = onig_search_with_param(s.regex.regex, begin, end, begin + s.position, end, s.region,
-                                             ONIG_OPTION_NONE, s.regex.param);
+    const int found =
+        onig_search_with_param(s.regex.regex, begin, end, begin + s.position, end, s.region, ONIG_OPTION_NONE, s.param);
     if (found < 0) return false;
     *match = {static_cast<size_t>(s.region->beg[0]), static_cast<size_t>(s.region->end[0])};
     if (match->begin == match->end && s.matched_before && match->end == s.last_end) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "text/unicode/offset_map.h"
@@ -32,6 +33,14 @@ class Source {
   [[nodiscard]] ByteRange extent(size_t begin, size_t end, size_t size) const {
     const size_t next = end < size ? begin_of(end) : limit_;
     return {begin_of(begin), begin < end ? std::max(end_of(end - 1), next) : next};
+  }
+
+  // How far this part lies from the input's begin, where nothing on the way there was rewritten.
+  [[nodiscard]] std::optional<size_t> plain_shift() const {
+    if (!maps.empty()) return std::nullopt;
+    if (parent_ == nullptr) return shift_;
+    const auto above = parent_->plain_shift();
+    return above.has_value() ? std::optional(*above + shift_) : std::nullopt;
   }
 
   [[nodiscard]] size_t begin_of(size_t byte) const {
