@@ -41,14 +41,21 @@ Error not_utf8(const std::string& place, size_t offset, const std::string& what)
                  "-t UTF-8 FILE > NEW_FILE");
 }
 
+std::filesystem::path DatasetReader::file_of(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  const size_t mark = name.rfind(".xlsx#");
+  std::error_code error;
+  if (mark == std::string::npos || std::filesystem::exists(path, error)) return path;
+  return name.substr(0, mark + 5);
+}
+
 Result<std::unique_ptr<DatasetReader>> DatasetReader::open(const std::filesystem::path& path,
                                                            const DatasetOptions& options) {
   const std::string name = path.string();
-  std::error_code error;
-  if (const size_t mark = name.rfind(".xlsx#"); mark != std::string::npos && !std::filesystem::exists(path, error)) {
+  if (const std::string file = file_of(path); file != name) {
     DatasetOptions with_sheet = options;
-    with_sheet.sheet = name.substr(mark + 6);
-    return open_xlsx_reader(name.substr(0, mark + 5), with_sheet);
+    with_sheet.sheet = name.substr(file.size() + 1);
+    return open_xlsx_reader(file, with_sheet);
   }
   const PackedName packed = packed_name(path);
   const std::string ending = std::filesystem::path(packed.name).extension().string();

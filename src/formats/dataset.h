@@ -53,6 +53,7 @@ class DatasetReader {
   // "BOOK.xlsx#SHEET" names a sheet as well, where no file is called so.
   static Result<std::unique_ptr<DatasetReader>> open(const std::filesystem::path& path,
                                                      const DatasetOptions& options = {});
+  static std::filesystem::path file_of(const std::filesystem::path& path);  // without such a sheet
   virtual ~DatasetReader() = default;
 
   virtual Result<std::optional<DatasetRow>> next() = 0;  // nothing at the end

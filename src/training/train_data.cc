@@ -151,7 +151,7 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
   GRAFT_TRY(recipe::PreparedData prepared,
             recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, kPrompts}));
-  GRAFT_TRY(data.dataset_sha256, sha256_file(dataset));
+  GRAFT_TRY(data.dataset_sha256, sha256_file(formats::DatasetReader::file_of(dataset)));
   data.counts = counts_of(dataset, prepared);
   data.warnings = warnings_of(prepared, recipe::longest_row(config, base.spec.max_position));
   data.preview = "One row as the model sees it; what is between [[ and ]] carries loss:\n" +
