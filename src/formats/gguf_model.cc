@@ -193,11 +193,11 @@ Result<ModelSpec> spec_from_gguf(const GgufFile& file) {
   GRAFT_TRY(spec.hidden_size, metadata.integer("llama.embedding_length"));
   GRAFT_TRY(spec.intermediate_size, metadata.integer("llama.feed_forward_length"));
   GRAFT_TRY(spec.max_position, metadata.integer("llama.context_length"));
-  GRAFT_TRY(spec.rms_norm_eps, metadata.number("llama.attention.layer_norm_rms_epsilon"));
+  GRAFT_TRY(spec.norm_eps, metadata.number("llama.attention.layer_norm_rms_epsilon"));
   // It is stored as float32: 1e-5 comes back as 9.999999747378752e-06. The shortest decimal is what was meant.
   std::array<char, 32> digits{};
-  const auto end = std::to_chars(digits.begin(), digits.end(), static_cast<float>(spec.rms_norm_eps)).ptr;
-  std::from_chars(digits.data(), end, spec.rms_norm_eps);
+  const auto end = std::to_chars(digits.begin(), digits.end(), static_cast<float>(spec.norm_eps)).ptr;
+  std::from_chars(digits.data(), end, spec.norm_eps);
   const TensorView* embeddings = file.find("token_embd.weight");
   if (embeddings == nullptr || embeddings->shape.size() != 2)
     return invalid("tensor 'token_embd.weight' is missing or no matrix");
@@ -208,7 +208,8 @@ Result<ModelSpec> spec_from_gguf(const GgufFile& file) {
   GRAFT_CHECK_OK(read_heads(metadata, spec));
   GRAFT_TRY(spec.rope, read_rope(file, spec.head_dim));
   spec.tie_word_embeddings = file.find("output.weight") == nullptr;
-  spec.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;
+  spec.qkv_bias = file.find("blk.0.attn_q.bias") != nullptr;
+  spec.output_bias = file.find("blk.0.attn_output.bias") != nullptr;
   spec.mlp_bias = file.find("blk.0.ffn_up.bias") != nullptr;
   GRAFT_CHECK_OK(read_tokens(metadata, spec));
   GRAFT_CHECK_OK(check_spec(spec));

@@ -80,7 +80,7 @@ TEST(ModelSource, GgufAndHuggingFaceFilesOfOneModelAreTheSameModel) {
   EXPECT_EQ(a.architecture, b.architecture);
   EXPECT_EQ(a.parameter_count(), b.parameter_count());
   EXPECT_EQ(a.rope.theta, b.rope.theta);
-  EXPECT_EQ(a.rms_norm_eps, b.rms_norm_eps);
+  EXPECT_EQ(a.norm_eps, b.norm_eps);
   EXPECT_EQ(a.eos_token_ids, b.eos_token_ids);
   EXPECT_EQ(a.bos_token_id, b.bos_token_id);
   EXPECT_EQ((*hf)->tensor_names(), (*gguf)->tensor_names());
@@ -261,7 +261,7 @@ TEST(SmolLm2Slow, WeightsEqualTransformersReadingOfTheSameFile) {
   const auto source = ModelSource::open(path);
   ASSERT_TRUE(source.ok()) << source.error().message;
   EXPECT_EQ((*source)->spec().parameter_count(), 134515008);
-  EXPECT_EQ((*source)->spec().rms_norm_eps, 1e-5);
+  EXPECT_EQ((*source)->spec().norm_eps, 1e-5);
   EXPECT_TRUE((*source)->spec().tie_word_embeddings);
   const std::vector<std::string> names = {
       "model.layers.0.self_attn.q_proj.weight", "model.layers.29.self_attn.k_proj.weight",

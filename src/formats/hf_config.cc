@@ -11,6 +11,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "formats/hf_families.h"
+#include "formats/hf_rope.h"
 #include "formats/json_fields.h"
 #include "formats/model_layout.h"
 
@@ -19,95 +21,212 @@ namespace {
 
 using nlohmann::json;
 
-// A family is what differs between architectures that share the decoder.
-struct Family {
-  std::string_view architecture;
-  std::string_view model_type;
-  double default_rms_norm_eps;  // where config.json has none: the value of transformers' configuration class
-  bool has_biases;              // honours attention_bias and mlp_bias
-};
-
-constexpr std::array kFamilies = {
-    Family{"LlamaForCausalLM", "llama", 1e-6, true},
-    Family{"MistralForCausalLM", "mistral", 1e-6, false},
-};
-
-// Read below.
+// Read for every family.
 constexpr std::array<std::string_view, 24> kUsedKeys = {"architectures",
                                                         "model_type",
                                                         "vocab_size",
-                                                        "hidden_size",
-                                                        "intermediate_size",
-                                                        "num_hidden_layers",
-                                                        "num_attention_heads",
-                                                        "num_key_value_heads",
                                                         "head_dim",
-                                                        "max_position_embeddings",
-                                                        "rms_norm_eps",
                                                         "rope_theta",
                                                         "rope_scaling",
                                                         "rope_parameters",
+                                                        "original_max_position_embeddings",
                                                         "tie_word_embeddings",
                                                         "attention_bias",
                                                         "mlp_bias",
+                                                        "use_bias",
+                                                        "bias",
+                                                        "use_qkv_bias",
                                                         "bos_token_id",
                                                         "eos_token_id",
                                                         "pad_token_id",
-                                                        "hidden_act",
                                                         "sliding_window",
+                                                        "layer_types",
                                                         "quantization_config",
-                                                        "partial_rotary_factor"};
+                                                        "partial_rotary_factor",
+                                                        "is_encoder_decoder",
+                                                        "hidden_act",
+                                                        "rope_interleaved"};
 
 // Known, and without effect on what an inference or a fine-tuning here computes.
-constexpr std::array<std::string_view, 26> kIgnoredKeys = {"torch_dtype",
-                                                           "dtype",
-                                                           "transformers_version",
-                                                           "use_cache",
-                                                           "initializer_range",
-                                                           "pretraining_tp",
-                                                           "_name_or_path",
-                                                           "attention_dropout",
-                                                           "is_llama_config",
-                                                           "rope_interleaved",
-                                                           "transformers.js_config",
-                                                           "auto_map",
-                                                           "_attn_implementation_autoset",
-                                                           "unsloth_version",
-                                                           "unsloth_fixed",
-                                                           "torchscript",
-                                                           "id2label",
-                                                           "label2id",
-                                                           "num_labels",
-                                                           "return_dict",
-                                                           "output_attentions",
-                                                           "output_hidden_states",
-                                                           "use_bfloat16",
-                                                           "problem_type",
-                                                           "task_specific_params",
-                                                           "is_decoder"};
+constexpr std::string_view kIgnoredKeys[] = {"torch_dtype",
+                                             "dtype",
+                                             "transformers_version",
+                                             "use_cache",
+                                             "initializer_range",
+                                             "pretraining_tp",
+                                             "_name_or_path",
+                                             "attention_dropout",
+                                             "is_llama_config",
+                                             "transformers.js_config",
+                                             "auto_map",
+                                             "_attn_implementation_autoset",
+                                             "unsloth_version",
+                                             "unsloth_fixed",
+                                             "torchscript",
+                                             "id2label",
+                                             "label2id",
+                                             "num_labels",
+                                             "return_dict",
+                                             "output_attentions",
+                                             "output_hidden_states",
+                                             "use_bfloat16",
+                                             "problem_type",
+                                             "task_specific_params",
+                                             "is_decoder",
+                                             "attn_pdrop",
+                                             "embd_pdrop",
+                                             "resid_pdrop",
+                                             "hidden_dropout",
+                                             "attention_probs_dropout_prob",
+                                             "classifier_dropout",
+                                             "embedding_dropout",
+                                             "residual_dropout",
+                                             "router_aux_loss_coef",
+                                             "router_jitter_noise",
+                                             "output_router_logits",
+                                             "n_ctx",
+                                             "summary_type",
+                                             "summary_use_proj",
+                                             "summary_activation",
+                                             "summary_first_dropout",
+                                             "summary_proj_to_labels",
+                                             "reorder_and_upcast_attn",
+                                             "gradient_checkpointing",
+                                             "cache_implementation",
+                                             "emb_pdrop",
+                                             "init_device",
+                                             "learned_pos_emb",
+                                             "verbose",
+                                             "hidden_dropout_prob",
+                                             "slow_but_exact",
+                                             "seq_length",
+                                             "offset_alibi",
+                                             "skip_bias_add",
+                                             "skip_bias_add_qkv",
+                                             "unk_token_id",
+                                             "n_embed",
+                                             "attention_softmax_in_fp32",
+                                             "bias_dropout_fusion",
+                                             "masked_softmax_fusion",
+                                             "apply_query_key_layer_scaling"};
 
-Result<const Family*> family_of(const JsonFields& fields) {
-  GRAFT_TRY(const std::vector<std::string> architectures, fields.texts("architectures"));
-  std::vector<std::string> known;
-  for (const Family& family : kFamilies) {
-    known.emplace_back(family.architecture);
-    if (std::find(architectures.begin(), architectures.end(), family.architecture) != architectures.end())
-      return &family;
+struct Activations {
+  std::string_view name;
+  Activation activation;
+};
+constexpr Activations kActivations[] = {
+    {"silu", Activation::kSilu},          {"swish", Activation::kSilu},
+    {"gelu", Activation::kGelu},          {"gelu_new", Activation::kGeluTanh},
+    {"gelu_fast", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    {"relu", Activation::kRelu}};
+
+const Family* find_family(std::string_view Family::* field, const std::string& name) {
+  for (const Family& family : hf_families()) {
+    if (family.*field == name) return &family;
   }
-  if (architectures.empty()) return invalid("key 'architectures' is missing");
-  return unsupported("architecture '" + printable(architectures.front()) +
+  return nullptr;
+}
+
+bool is_word_of(std::string_view words, std::string_view word) {
+  for (size_t at = words.find(word); at != std::string_view::npos; at = words.find(word, at + 1)) {
+    const size_t end = at + word.size();
+    if ((at == 0 || words[at - 1] == ' ') && (end == words.size() || words[end] == ' ')) return true;
+  }
+  return false;
+}
+
+bool is_known_key(const Family& family, const std::string& key) {
+  const SizeKeys& sizes = family.keys;
+  for (const std::string_view known :
+       {sizes.hidden, sizes.intermediate, sizes.layers, sizes.heads, sizes.kv_heads, sizes.context, family.eps_key,
+        family.theta_key, family.partial_key, family.activation_key}) {
+    if (known == key) return true;
+  }
+  const auto listed = [&](const auto& keys) {
+    return std::find(std::begin(keys), std::end(keys), key) != std::end(keys);
+  };
+  return is_word_of(family.more_keys, key) || listed(kUsedKeys) || listed(kIgnoredKeys);
+}
+
+std::vector<std::string> unknown_keys(const Family& family, const json& config) {
+  std::vector<std::string> unknown;
+  for (const auto& [key, value] : config.items()) {
+    if (!is_known_key(family, key)) unknown.push_back(printable(key, 60));
+  }
+  return unknown;
+}
+
+// An architecture that nobody here knows may be a Llama under another name. Its keys say so: all that Llama needs are
+// there, and none besides. The names and shapes of its weights are checked as strictly as any.
+Result<Family> guess_family(const json& config, const std::string& architecture) {
+  const Family& llama = *find_family(&Family::architecture, "LlamaForCausalLM");
+  const JsonFields fields(config);
+  std::vector<std::string> missing;
+  for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                          "max_position_embeddings", "rms_norm_eps"}) {
+    if (!fields.has(key)) missing.emplace_back(key);
+  }
+  std::vector<std::string> unknown = unknown_keys(llama, config);
+  // Keys of other families, which Llama's row does not read.
+  for (const char* key : {"use_bias", "bias", "use_qkv_bias"}) {
+    if (fields.has(key)) unknown.emplace_back(key);
+  }
+  if (!missing.empty() || !unknown.empty()) {
+    std::vector<std::string> known;
+    for (const Family& family : hf_families()) known.emplace_back(family.architecture);
+    std::string why;
+    if (!missing.empty()) why += "; it is no Llama under another name: missing keys: " + join(missing, ", ");
+    if (!unknown.empty()) why += "; keys without a meaning here: " + printable(join(unknown, ", "), 300);
+    return unsupported("architecture '" + printable(architecture) +
+                       "' is not supported; supported: " + join(known, ", ") + why);
+  }
+  log_warn(
+      "config.json: architecture '{}' is not known here; its keys are Llama's, so it is read as one (RMS norms before "
+      "attention and MLP, gated MLP, full attention, rotary positions)",
+      printable(architecture));
+  return llama;
+}
+
+Result<Family> family_of(const json& config) {
+  const JsonFields fields(config);
+  GRAFT_TRY(const std::vector<std::string> architectures, fields.texts("architectures"));
+  for (const std::string& architecture : architectures) {
+    if (const Family* family = find_family(&Family::architecture, architecture)) return *family;
+  }
+  if (!architectures.empty()) return guess_family(config, architectures.front());
+  GRAFT_TRY(const std::string model_type, fields.text_or("model_type", ""));
+  const Family* family = find_family(&Family::model_type, model_type);
+  if (family == nullptr) return invalid("key 'architectures' is missing");
+  log_warn("config.json: key 'architectures' is missing; model_type '{}' is taken for {}", model_type,
+           family->architecture);
+  return *family;
+}
+
+Result<Activation> read_activation(const JsonFields& fields, const Family& family) {
+  std::string name(family.default_activation);
+  if (!family.activation_key.empty()) {
+    GRAFT_TRY(name, fields.text_or(std::string(family.activation_key), name));
+  }
+  std::vector<std::string> known;
+  for (const Activations& row : kActivations) {
+    if (row.name == name) return row.activation;
+    known.emplace_back(row.name);
+  }
+  return unsupported(std::string(family.activation_key) + " '" + printable(name) +
                      "' is not supported; supported: " + join(known, ", "));
 }
 
-// Settings that change results and that the decoder has one answer to.
-Status refuse_unhonoured(const JsonFields& fields) {
-  GRAFT_TRY(const std::string activation, fields.text_or("hidden_act", "silu"));
-  if (activation != "silu")
-    return unsupported("hidden_act '" + printable(activation) + "' is not supported; supported: silu");
-  GRAFT_TRY(const bool interleaved, fields.boolean_or("rope_interleaved", false));
-  if (interleaved) return unsupported("rope_interleaved true is not supported");
-  GRAFT_TRY(const double rotary, fields.number_or("partial_rotary_factor", 1.0));
-  if (rotary != 1.0) return unsupported("partial_rotary_factor other than 1 is not supported");
+// Settings that change results and that nothing here has an answer to.
+Status refuse_unhonoured(const JsonFields& fields, const Family& family) {
+  for (const char* key : {"rope_interleaved", "is_encoder_decoder"}) {
+    GRAFT_TRY(const bool value, fields.boolean_or(key, false));
+    if (value) return unsupported(std::string(key) + " true is not supported");
+  }
+  if (family.partial_key.empty()) {
+    GRAFT_TRY(const double rotary, fields.number_or("partial_rotary_factor", 1.0));
+    if (rotary != 1.0)
+      return unsupported("partial_rotary_factor other than 1 is not supported for " + std::string(family.architecture));
+  }
   if (fields.has("quantization_config")) {
     return unsupported(
         "quantization_config: checkpoints quantised by other tools are not supported; use the original weights");
@@ -115,45 +234,50 @@ Status refuse_unhonoured(const JsonFields& fields) {
   return {};
 }
 
-Status refuse_sliding_window(const JsonFields& fields, const ModelSpec& spec) {
-  GRAFT_TRY(const int64_t window, fields.integer_or("sliding_window", 0));
-  if (window <= 0 || window >= spec.max_position) return {};
-  return unsupported("sliding_window " + std::to_string(window) + " is not supported, only full attention");
+Result<AttentionKind> attention_kind(const json& entry) {
+  if (entry == "full_attention") return AttentionKind::kFull;
+  if (entry == "sliding_attention") return AttentionKind::kSliding;
+  return unsupported("key 'layer_types': " + printable(entry.dump(), 60) +
+                     " is not supported; supported: full_attention, sliding_attention");
 }
 
-Result<RopeSpec> rope_kind(const JsonFields& scaling, RopeSpec rope, int64_t max_position) {
-  GRAFT_TRY(const std::string old_type, scaling.text_or("type", "default"));
-  GRAFT_TRY(const std::string type, scaling.text_or("rope_type", old_type));
-  GRAFT_TRY(rope.theta, scaling.number_or("rope_theta", rope.theta));
-  if (type == "default") return rope;
-  if (type != "linear" && type != "llama3") {
-    return unsupported("rope type '" + printable(type) + "' is not supported; supported: default, linear, llama3");
+// Which layers see a window only: layer_types where it is there, else what the family does.
+Status read_windows(const JsonFields& fields, const Family& family, ModelSpec& spec) {
+  const json* window = fields.raw("sliding_window");
+  if (window == nullptr) {
+    spec.sliding_window = family.default_window;
+  } else if (!window->is_null()) {
+    GRAFT_TRY(spec.sliding_window, fields.integer("sliding_window"));
   }
-  GRAFT_TRY(rope.factor, scaling.number("factor"));
-  if (type == "linear") {
-    rope.kind = RopeKind::kLinear;
-    return rope;
+  if (spec.sliding_window < 0) return invalid("key 'sliding_window' must not be negative");
+  const auto layers = static_cast<size_t>(std::clamp<int64_t>(spec.num_layers, 0, 4096));
+  if (const json* types = fields.find("layer_types")) {
+    if (!types->is_array() || types->size() != layers)
+      return invalid("key 'layer_types' must be a list with an entry per layer");
+    for (const json& entry : *types) {
+      GRAFT_TRY(const AttentionKind kind, attention_kind(entry));
+      spec.attention.push_back(kind);
+    }
+  } else if (family.full_attention_every > 0) {
+    GRAFT_TRY(const int64_t older, fields.integer_or("_sliding_window_pattern", family.full_attention_every));
+    GRAFT_TRY(const int64_t every, fields.integer_or("sliding_window_pattern", older));
+    if (every < 1) return invalid("key 'sliding_window_pattern' must be at least 1");
+    for (size_t i = 1; i <= layers; ++i) {
+      spec.attention.push_back(static_cast<int64_t>(i) % every == 0 ? AttentionKind::kFull : AttentionKind::kSliding);
+    }
+  } else if (spec.sliding_window > 0 && spec.sliding_window < spec.max_position) {
+    spec.attention.assign(layers, AttentionKind::kSliding);
   }
-  rope.kind = RopeKind::kLlama3;
-  GRAFT_TRY(rope.low_freq_factor, scaling.number("low_freq_factor"));
-  GRAFT_TRY(rope.high_freq_factor, scaling.number("high_freq_factor"));
-  GRAFT_TRY(rope.original_max_position, scaling.integer_or("original_max_position_embeddings", max_position));
-  return rope;
+  return {};
 }
 
-// transformers 5 writes rope_parameters (theta inside), older versions rope_theta and rope_scaling.
-Result<RopeSpec> read_rope(const JsonFields& fields, int64_t max_position) {
-  RopeSpec rope;
-  GRAFT_TRY(rope.theta, fields.number_or("rope_theta", rope.theta));
-  for (const std::string key : {"rope_parameters", "rope_scaling"}) {
-    const json* scaling = fields.find(key);
-    if (scaling == nullptr) continue;
-    if (!scaling->is_object()) return invalid("key '" + key + "' must be an object");
-    auto read = rope_kind(JsonFields(*scaling), rope, max_position);
-    if (!read.ok()) return at("key '" + key + "'", read.error());
-    return read;
-  }
-  return rope;
+// Windows that no layer has are not worth mentioning.
+void tidy_windows(ModelSpec& spec) {
+  const auto has = [&](AttentionKind kind) {
+    return std::find(spec.attention.begin(), spec.attention.end(), kind) != spec.attention.end();
+  };
+  if (!has(AttentionKind::kSliding)) spec.sliding_window = 0;
+  if (!has(AttentionKind::kSliding) && !has(AttentionKind::kNoPosition)) spec.attention.clear();
 }
 
 Result<int32_t> token_id(const json& value, const std::string& key) {
@@ -192,39 +316,117 @@ Status read_tokens(const JsonFields& fields, const json& generation, ModelSpec& 
   return {};
 }
 
-template <size_t N>
-bool listed(const std::array<std::string_view, N>& keys, const std::string& key) {
-  return std::find(keys.begin(), keys.end(), key) != keys.end();
+Result<int64_t> size_or(const JsonFields& fields, std::string_view key, int64_t fallback) {
+  return key.empty() ? Result<int64_t>(fallback) : fields.integer_or(std::string(key), fallback);
 }
 
-void warn_of_unknown_keys(const json& config) {
-  for (const auto& [key, value] : config.items()) {
-    if (!listed(kUsedKeys, key) && !listed(kIgnoredKeys, key)) {
-      log_warn("config.json: key '{}' is not known here and has no effect", printable(key));
-    }
+Status read_heads(const JsonFields& fields, const Family& family, ModelSpec& spec) {
+  const std::string heads(family.keys.heads);
+  GRAFT_TRY(spec.num_heads, fields.integer(heads));
+  if (spec.num_heads < 1) return invalid("key '" + heads + "' must be at least 1");
+  const int64_t kv_heads = family.default_kv_heads > 0 ? family.default_kv_heads : spec.num_heads;
+  const json* given = fields.raw(std::string(family.keys.kv_heads));
+  // null means as many as heads, in every family.
+  GRAFT_TRY(spec.num_kv_heads, size_or(fields, family.keys.kv_heads, given != nullptr ? spec.num_heads : kv_heads));
+  const bool divides = spec.hidden_size % spec.num_heads == 0;
+  if (!fields.has("head_dim") && family.default_head_dim == 0 && !divides) {
+    return invalid("key 'head_dim' is missing, and " + std::string(family.keys.hidden) + " is not a multiple of " +
+                   heads);
   }
+  const int64_t head_dim = family.default_head_dim > 0 ? family.default_head_dim : spec.hidden_size / spec.num_heads;
+  GRAFT_TRY(spec.head_dim, fields.integer_or("head_dim", head_dim));
+  return {};
 }
 
 Status read_sizes(const JsonFields& fields, const Family& family, ModelSpec& spec) {
+  constexpr int64_t kWidest = int64_t{1} << 20;
+  const SizeKeys& keys = family.keys;
   GRAFT_TRY(spec.vocab_size, fields.integer("vocab_size"));
-  GRAFT_TRY(spec.hidden_size, fields.integer("hidden_size"));
-  GRAFT_TRY(spec.intermediate_size, fields.integer("intermediate_size"));
-  GRAFT_TRY(spec.num_layers, fields.integer("num_hidden_layers"));
-  GRAFT_TRY(spec.num_heads, fields.integer("num_attention_heads"));
-  GRAFT_TRY(spec.num_kv_heads, fields.integer_or("num_key_value_heads", spec.num_heads));
-  GRAFT_TRY(spec.max_position, fields.integer("max_position_embeddings"));
-  if (spec.num_heads < 1) return invalid("key 'num_attention_heads' must be at least 1");
-  if (!fields.has("head_dim") && spec.hidden_size % spec.num_heads != 0) {
-    return invalid("key 'head_dim' is missing, and hidden_size is not a multiple of num_attention_heads");
+  GRAFT_TRY(spec.hidden_size, fields.integer(std::string(keys.hidden)));
+  if (spec.hidden_size < 1 || spec.hidden_size > kWidest) {
+    return invalid("key '" + std::string(keys.hidden) + "' (hidden_size) is " + std::to_string(spec.hidden_size) +
+                   "; it must be between 1 and " + std::to_string(kWidest));
   }
-  GRAFT_TRY(spec.head_dim, fields.integer_or("head_dim", spec.hidden_size / spec.num_heads));
-  GRAFT_TRY(spec.rms_norm_eps, fields.number_or("rms_norm_eps", family.default_rms_norm_eps));
-  GRAFT_TRY(spec.tie_word_embeddings, fields.boolean_or("tie_word_embeddings", false));
-  if (family.has_biases) {
-    GRAFT_TRY(spec.attention_bias, fields.boolean_or("attention_bias", false));
-    GRAFT_TRY(spec.mlp_bias, fields.boolean_or("mlp_bias", false));
+  if (keys.intermediate == SizeKeys{}.intermediate) {
+    GRAFT_TRY(spec.intermediate_size, fields.integer(std::string(keys.intermediate)));
+  } else {
+    GRAFT_TRY(spec.intermediate_size, size_or(fields, keys.intermediate, 4 * spec.hidden_size));
+  }
+  GRAFT_TRY(spec.num_layers, fields.integer(std::string(keys.layers)));
+  if (family.default_context > 0) {
+    GRAFT_TRY(spec.max_position, size_or(fields, keys.context, family.default_context));
+  } else {
+    GRAFT_TRY(spec.max_position, fields.integer(std::string(keys.context)));
+  }
+  if (spec.num_layers < 1 || spec.num_layers > 4096) {
+    return invalid("the number of layers is " + std::to_string(spec.num_layers) + "; it must be between 1 and 4096");
+  }
+  return read_heads(fields, family, spec);
+}
+
+Status read_biases(const JsonFields& fields, const Family& family, ModelSpec& spec) {
+  const auto all = [&](bool bias) { spec.qkv_bias = spec.output_bias = spec.mlp_bias = bias; };
+  switch (family.bias) {
+    case BiasRule::kNone:
+      return {};
+    case BiasRule::kKeys:
+    case BiasRule::kAttentionKey: {
+      GRAFT_TRY(spec.qkv_bias, fields.boolean_or("attention_bias", false));
+      spec.output_bias = spec.qkv_bias;
+      if (family.bias == BiasRule::kKeys) {
+        GRAFT_TRY(spec.mlp_bias, fields.boolean_or("mlp_bias", false));
+      }
+      return {};
+    }
+    case BiasRule::kQkv:
+      spec.qkv_bias = true;
+      return {};
+    case BiasRule::kQkvKey: {
+      GRAFT_TRY(spec.qkv_bias, fields.boolean_or("use_qkv_bias", false));
+      return {};
+    }
+    case BiasRule::kAll:
+      all(true);
+      return {};
+    case BiasRule::kUseBias: {
+      GRAFT_TRY(const bool bias, fields.boolean_or("use_bias", true));
+      all(bias);
+      return {};
+    }
+    case BiasRule::kBias: {
+      GRAFT_TRY(const bool bias, fields.boolean_or("bias", false));
+      all(bias);
+      return {};
+    }
   }
   return {};
+}
+
+Result<ModelSpec> read_spec(const JsonFields& fields, const Family& family) {
+  ModelSpec spec;
+  spec.architecture = family.architecture;
+  spec.model_type = family.model_type;
+  spec.weights = family.weights;
+  GRAFT_CHECK_OK(read_sizes(fields, family, spec));
+  spec.norm = family.norm;
+  spec.norm_eps = family.default_eps;
+  if (!family.eps_key.empty()) {
+    GRAFT_TRY(spec.norm_eps, fields.number_or(std::string(family.eps_key), family.default_eps));
+  }
+  spec.block = family.block;
+  spec.qk_norm = family.qk_norm;
+  spec.positions = family.positions;
+  spec.gated_mlp = family.gated;
+  GRAFT_TRY(spec.activation, read_activation(fields, family));
+  GRAFT_TRY(spec.tie_word_embeddings, fields.boolean_or("tie_word_embeddings", family.tied));
+  GRAFT_CHECK_OK(read_biases(fields, family, spec));
+  if (family.positions == PositionKind::kRotary) {
+    GRAFT_TRY(spec.rope, read_hf_rope(fields, family, spec));
+  }
+  GRAFT_CHECK_OK(read_windows(fields, family, spec));
+  if (family.finish != nullptr) GRAFT_CHECK_OK(family.finish(fields, spec));
+  tidy_windows(spec);
+  return spec;
 }
 
 }  // namespace
@@ -233,17 +435,14 @@ Result<ModelSpec> spec_from_hf_config(const json& config, const json& generation
   if (!config.is_object()) return invalid("config.json must hold an object");
   if (!generation.is_null() && !generation.is_object()) return invalid("generation_config.json must hold an object");
   const JsonFields fields(config);
-  GRAFT_TRY(const Family* family, family_of(fields));
-  GRAFT_CHECK_OK(refuse_unhonoured(fields));
-  ModelSpec spec;
-  spec.architecture = family->architecture;
-  spec.model_type = family->model_type;
-  GRAFT_CHECK_OK(read_sizes(fields, *family, spec));
-  GRAFT_CHECK_OK(refuse_sliding_window(fields, spec));
-  GRAFT_TRY(spec.rope, read_rope(fields, spec.max_position));
+  GRAFT_TRY(const Family family, family_of(config));
+  GRAFT_CHECK_OK(refuse_unhonoured(fields, family));
+  GRAFT_TRY(ModelSpec spec, read_spec(fields, family));
   GRAFT_CHECK_OK(read_tokens(fields, generation, spec));
   GRAFT_CHECK_OK(check_spec(spec));
-  warn_of_unknown_keys(config);
+  for (const std::string& key : unknown_keys(family, config)) {
+    log_warn("config.json: key '{}' is not known here and has no effect", key);
+  }
   return spec;
 }
 

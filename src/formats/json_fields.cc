@@ -18,6 +18,11 @@ const nlohmann::json* JsonFields::find(const std::string& key) const {
   return found == object_->end() || found->is_null() ? nullptr : &*found;
 }
 
+const nlohmann::json* JsonFields::raw(const std::string& key) const {
+  const auto found = object_->find(key);
+  return found == object_->end() ? nullptr : &*found;
+}
+
 Result<int64_t> JsonFields::integer(const std::string& key) const {
   const nlohmann::json* value = find(key);
   if (value == nullptr) return missing(key);
@@ -72,6 +77,30 @@ Result<std::vector<std::string>> JsonFields::texts(const std::string& key) const
     texts.push_back(entry.get<std::string>());
   }
   return texts;
+}
+
+Result<std::vector<int64_t>> JsonFields::integers(const std::string& key) const {
+  const nlohmann::json* value = find(key);
+  std::vector<int64_t> numbers;
+  if (value == nullptr) return numbers;
+  if (!value->is_array()) return wrong(key, "a list of whole numbers", *value);
+  for (const auto& entry : *value) {
+    if (!entry.is_number_integer()) return wrong(key, "a list of whole numbers", *value);
+    numbers.push_back(entry.get<int64_t>());
+  }
+  return numbers;
+}
+
+Result<std::vector<double>> JsonFields::numbers(const std::string& key) const {
+  const nlohmann::json* value = find(key);
+  if (value == nullptr) return missing(key);
+  std::vector<double> numbers;
+  if (!value->is_array()) return wrong(key, "a list of numbers", *value);
+  for (const auto& entry : *value) {
+    if (!entry.is_number() || !std::isfinite(entry.get<double>())) return wrong(key, "a list of numbers", *value);
+    numbers.push_back(entry.get<double>());
+  }
+  return numbers;
 }
 
 }  // namespace graft::formats

@@ -17,6 +17,7 @@ class JsonFields {
 
   [[nodiscard]] bool has(const std::string& key) const { return find(key) != nullptr; }
   [[nodiscard]] const nlohmann::json* find(const std::string& key) const;  // null where absent
+  [[nodiscard]] const nlohmann::json* raw(const std::string& key) const;   // the same, but a null is there
 
   [[nodiscard]] Result<int64_t> integer(const std::string& key) const;
   [[nodiscard]] Result<int64_t> integer_or(const std::string& key, int64_t fallback) const;
@@ -26,6 +27,8 @@ class JsonFields {
   [[nodiscard]] Result<std::string> text(const std::string& key) const;
   [[nodiscard]] Result<std::string> text_or(const std::string& key, const std::string& fallback) const;
   [[nodiscard]] Result<std::vector<std::string>> texts(const std::string& key) const;  // absent: empty
+  [[nodiscard]] Result<std::vector<int64_t>> integers(const std::string& key) const;   // absent: empty
+  [[nodiscard]] Result<std::vector<double>> numbers(const std::string& key) const;     // finite
 
  private:
   const nlohmann::json* object_;

@@ -1,110 +1,144 @@
 #include "formats/model_layout.h"
 
-#include <array>
+#include <algorithm>
 #include <string_view>
 
 #include "formats/model_spec.h"
+#include "formats/weight_names.h"
 
 namespace graft::formats {
 namespace {
 
-Status in_range(const char* what, int64_t value, int64_t limit) {
-  if (value >= 1 && value <= limit) return {};
-  return invalid(std::string(what) + " is " + std::to_string(value) + "; it must be between 1 and " +
-                 std::to_string(limit));
+int64_t product(const std::vector<int64_t>& shape) {
+  int64_t result = 1;
+  for (const int64_t size : shape) result *= size;
+  return result;
 }
 
-Status check_token(const char* what, int32_t id, int64_t vocab_size) {
-  if (id >= 0 && id < vocab_size) return {};
-  return invalid(std::string(what) + " " + std::to_string(id) + " is outside the vocabulary of " +
-                 std::to_string(vocab_size));
-}
+// Writes down the weights of a model, in the order of the forward pass; linear layers also by themselves.
+class Layout {
+ public:
+  explicit Layout(const ModelSpec& spec) : spec_(spec), names_(*weight_names(spec.weights)) {
+    const std::string embedding(names_.embedding);
+    weights.push_back({embedding + ".weight", {spec_.vocab_size, spec_.hidden_size}});
+    if (spec_.positions == PositionKind::kLearned) {
+      weights.push_back({std::string(names_.positions) + ".weight", {spec_.max_position, spec_.hidden_size}});
+    }
+    if (spec_.embedding_norm) norm(std::string(names_.embedding_norm));
+    for (int64_t layer = 0; layer < spec_.num_layers; ++layer) add_layer(layer);
+    norm(std::string(names_.final_norm));
+    const std::string head(names_.lm_head);
+    modules.push_back({head, spec_.hidden_size, spec_.vocab_size});
+    if (!spec_.tie_word_embeddings) weights.push_back({head + ".weight", {spec_.vocab_size, spec_.hidden_size}});
+    if (spec_.lm_head_bias) weights.push_back({head + ".bias", {spec_.vocab_size}});
+  }
 
-void add_linear(std::vector<WeightShape>& weights, const LinearModule& module, bool bias) {
-  weights.push_back({module.path + ".weight", {module.out, module.in}});
-  if (bias) weights.push_back({module.path + ".bias", {module.out}});
-}
+  std::vector<WeightShape> weights;
+  std::vector<LinearModule> modules;
 
-std::array<LinearModule, 7> layer_modules(const ModelSpec& spec, int64_t layer) {
-  const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-  const int64_t hidden = spec.hidden_size;
-  const int64_t query = spec.num_heads * spec.head_dim;
-  const int64_t key = spec.num_kv_heads * spec.head_dim;
-  return {LinearModule{prefix + "self_attn.q_proj", hidden, query},
-          LinearModule{prefix + "self_attn.k_proj", hidden, key},
-          LinearModule{prefix + "self_attn.v_proj", hidden, key},
-          LinearModule{prefix + "self_attn.o_proj", query, hidden},
-          LinearModule{prefix + "mlp.gate_proj", hidden, spec.intermediate_size},
-          LinearModule{prefix + "mlp.up_proj", hidden, spec.intermediate_size},
-          LinearModule{prefix + "mlp.down_proj", spec.intermediate_size, hidden}};
-}
+ private:
+  void norm(const std::string& name) {
+    if (spec_.norm == NormKind::kLayerNoScale) return;
+    weights.push_back({name + ".weight", {spec_.hidden_size}});
+    if (spec_.norm == NormKind::kLayer) weights.push_back({name + ".bias", {spec_.hidden_size}});
+  }
+
+  void layer_norm(std::string_view name) {
+    if (!name.empty()) norm(prefix_ + std::string(name));
+  }
+
+  void linear(std::string_view name, int64_t in, int64_t out, bool bias) {
+    const std::string path = prefix_ + std::string(name);
+    modules.push_back({path, in, out});
+    weights.push_back({path + ".weight", names_.transposed ? std::vector{in, out} : std::vector{out, in}});
+    if (bias) weights.push_back({path + ".bias", {out}});
+  }
+
+  void add_layer(int64_t layer) {
+    prefix_ = std::string(names_.layer) + std::to_string(layer) + ".";
+    layer_norm(names_.attention_norm);
+    attention();
+    layer_norm(names_.attention_post_norm);
+    if (spec_.block != BlockKind::kParallel) layer_norm(names_.mlp_norm);
+    if (spec_.is_moe_layer(layer)) {
+      experts();
+    } else {
+      mlp(spec_.intermediate_size);
+    }
+    layer_norm(names_.mlp_post_norm);
+  }
+
+  void attention() {
+    const int64_t hidden = spec_.hidden_size;
+    const int64_t query = spec_.num_heads * spec_.head_dim;
+    const int64_t key = spec_.num_kv_heads * spec_.head_dim;
+    if (names_.qkv_layout == QkvLayout::kSeparate) {
+      linear(names_.q, hidden, query, spec_.qkv_bias);
+      linear(names_.k, hidden, key, spec_.qkv_bias);
+      linear(names_.v, hidden, key, spec_.qkv_bias);
+    } else {
+      linear(names_.qkv, hidden, query + 2 * key, spec_.qkv_bias);
+    }
+    qk_norm(names_.q_norm, spec_.num_heads);
+    qk_norm(names_.k_norm, spec_.num_kv_heads);
+    linear(names_.o, query, hidden, spec_.output_bias);
+  }
+
+  void qk_norm(std::string_view name, int64_t heads) {
+    const std::string weight = prefix_ + std::string(name) + ".weight";
+    if (spec_.qk_norm == QkNorm::kHead) weights.push_back({weight, {spec_.head_dim}});
+    if (spec_.qk_norm == QkNorm::kEachHead) weights.push_back({weight, {heads, spec_.head_dim}});
+    if (spec_.qk_norm == QkNorm::kWhole) weights.push_back({weight, {heads * spec_.head_dim}});
+  }
+
+  void mlp(int64_t width) {
+    const int64_t hidden = spec_.hidden_size;
+    if (!names_.gate_up.empty()) {
+      linear(names_.gate_up, hidden, 2 * width, spec_.mlp_bias);
+    } else {
+      if (spec_.gated_mlp) linear(names_.gate, hidden, width, spec_.mlp_bias);
+      linear(names_.up, hidden, width, spec_.mlp_bias);
+    }
+    linear(names_.down, width, hidden, spec_.mlp_bias);
+  }
+
+  void expert(const std::string& name, int64_t width) {
+    linear(name + std::string(names_.expert_gate), spec_.hidden_size, width, false);
+    linear(name + std::string(names_.expert_up), spec_.hidden_size, width, false);
+    linear(name + std::string(names_.expert_down), width, spec_.hidden_size, false);
+  }
+
+  void experts() {
+    linear(names_.router, spec_.hidden_size, spec_.moe.experts, false);
+    for (int64_t i = 0; i < spec_.moe.experts; ++i) {
+      expert(std::string(names_.experts) + std::to_string(i) + ".", spec_.moe.intermediate_size);
+    }
+    if (spec_.moe.shared_intermediate_size == 0) return;
+    expert(std::string(names_.shared_expert), spec_.moe.shared_intermediate_size);
+    linear(names_.shared_expert_gate, spec_.hidden_size, 1, false);
+  }
+
+  const ModelSpec& spec_;
+  const WeightNames& names_;
+  std::string prefix_;
+};
 
 }  // namespace
 
-Status check_spec(const ModelSpec& spec) {
-  // Generous limits: each product of three stays far below 2^63.
-  constexpr int64_t kWidth = int64_t{1} << 20;
-  GRAFT_CHECK_OK(in_range("vocab_size", spec.vocab_size, int64_t{1} << 24));
-  GRAFT_CHECK_OK(in_range("hidden_size", spec.hidden_size, kWidth));
-  GRAFT_CHECK_OK(in_range("intermediate_size", spec.intermediate_size, kWidth));
-  GRAFT_CHECK_OK(in_range("the number of layers", spec.num_layers, 4096));
-  GRAFT_CHECK_OK(in_range("the number of attention heads", spec.num_heads, 4096));
-  GRAFT_CHECK_OK(in_range("the number of key-value heads", spec.num_kv_heads, spec.num_heads));
-  GRAFT_CHECK_OK(in_range("head_dim", spec.head_dim, 4096));
-  GRAFT_CHECK_OK(in_range("the context length", spec.max_position, int64_t{1} << 30));
-  if (spec.num_heads % spec.num_kv_heads != 0) {
-    return invalid(std::to_string(spec.num_heads) + " attention heads cannot share " +
-                   std::to_string(spec.num_kv_heads) + " key-value heads evenly");
-  }
-  if (spec.head_dim % 2 != 0)
-    return invalid("head_dim " + std::to_string(spec.head_dim) + " is odd; rotary positions need pairs");
-  if (!(spec.rms_norm_eps > 0 && spec.rms_norm_eps < 1)) return invalid("rms_norm_eps must lie between 0 and 1");
-  if (!(spec.rope.theta > 0)) return invalid("rope_theta must be positive");
-  if (!(spec.rope.factor > 0)) return invalid("the rope scaling factor must be positive");
-  if (spec.rope.kind == RopeKind::kLlama3) {
-    if (!(spec.rope.low_freq_factor > 0 && spec.rope.high_freq_factor > spec.rope.low_freq_factor)) {
-      return invalid("llama3 rope scaling needs 0 < low_freq_factor < high_freq_factor");
-    }
-    GRAFT_CHECK_OK(in_range("original_max_position_embeddings", spec.rope.original_max_position, int64_t{1} << 30));
-  }
-  if (spec.bos_token_id) GRAFT_CHECK_OK(check_token("bos_token_id", *spec.bos_token_id, spec.vocab_size));
-  if (spec.pad_token_id) GRAFT_CHECK_OK(check_token("pad_token_id", *spec.pad_token_id, spec.vocab_size));
-  for (const int32_t id : spec.eos_token_ids) GRAFT_CHECK_OK(check_token("eos_token_id", id, spec.vocab_size));
-  return {};
+bool ModelSpec::is_moe_layer(int64_t layer) const {
+  return moe.experts > 0 &&
+         std::find(moe.dense_layers.begin(), moe.dense_layers.end(), layer) == moe.dense_layers.end();
 }
 
-std::vector<WeightShape> weight_shapes(const ModelSpec& spec) {
-  std::vector<WeightShape> weights;
-  weights.push_back({"model.embed_tokens.weight", {spec.vocab_size, spec.hidden_size}});
-  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    const auto modules = layer_modules(spec, layer);
-    weights.push_back({prefix + "input_layernorm.weight", {spec.hidden_size}});
-    for (size_t i = 0; i < 4; ++i) add_linear(weights, modules[i], spec.attention_bias);
-    weights.push_back({prefix + "post_attention_layernorm.weight", {spec.hidden_size}});
-    for (size_t i = 4; i < modules.size(); ++i) add_linear(weights, modules[i], spec.mlp_bias);
-  }
-  weights.push_back({"model.norm.weight", {spec.hidden_size}});
-  if (!spec.tie_word_embeddings) weights.push_back({"lm_head.weight", {spec.vocab_size, spec.hidden_size}});
-  return weights;
-}
+std::vector<WeightShape> weight_shapes(const ModelSpec& spec) { return Layout(spec).weights; }
 
-std::vector<LinearModule> linear_modules(const ModelSpec& spec) {
-  std::vector<LinearModule> modules;
-  for (int64_t layer = 0; layer < spec.num_layers; ++layer) {
-    for (LinearModule& module : layer_modules(spec, layer)) modules.push_back(std::move(module));
-  }
-  modules.push_back({"lm_head", spec.hidden_size, spec.vocab_size});
-  return modules;
-}
+std::vector<LinearModule> linear_modules(const ModelSpec& spec) { return Layout(spec).modules; }
+
+std::string layer_prefix(const ModelSpec& spec) { return std::string(weight_names(spec.weights)->layer); }
 
 int64_t ModelSpec::parameter_count() const {
   int64_t count = 0;
-  for (const WeightShape& weight : weight_shapes(*this)) {
-    int64_t product = 1;
-    for (const int64_t size : weight.shape) product *= size;
-    count += product;
-  }
+  for (const WeightShape& weight : weight_shapes(*this)) count += product(weight.shape);
   return count;
 }
 

@@ -28,7 +28,11 @@ struct LinearModule {
   int64_t out = 0;
 };
 
-// Every linear layer: seven per decoder layer in the order q, k, v, o, gate, up, down, then lm_head (tied or not).
+// Every linear layer, decoder layer by decoder layer: q, k, v (or what they share), o, then gate, up, down or the
+// router and the experts; at the end lm_head (tied or not).
 std::vector<LinearModule> linear_modules(const ModelSpec& spec);
+
+// "model.layers.": what stands in front of a layer's number.
+std::string layer_prefix(const ModelSpec& spec);
 
 }  // namespace graft::formats

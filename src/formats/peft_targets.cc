@@ -87,17 +87,19 @@ class Overrides {
   std::vector<std::pair<Pattern, T>> entries_;
 };
 
-// layers_to_transform: the number in "model.layers.NUMBER.". PEFT applies it to lists of names only.
-Result<bool> in_chosen_layer(const PeftConfig& config, const std::string& path) {
+// layers_to_transform: the number in "model.layers.NUMBER.", or whatever the family calls its layers. PEFT applies it
+// to lists of names only.
+Result<bool> in_chosen_layer(const PeftConfig& config, const std::string& prefix, const std::string& path) {
   if (config.layers_to_transform.empty()) return true;
-  constexpr std::string_view kPrefix = "model.layers.";
-  if (!path.starts_with(kPrefix)) return false;
+  if (!path.starts_with(prefix)) return false;
+  std::string list = prefix.substr(0, prefix.size() - 1);  // "model.layers"
+  list = list.substr(list.rfind('.') + 1);
   if (!config.layers_pattern.empty() &&
-      std::find(config.layers_pattern.begin(), config.layers_pattern.end(), "layers") == config.layers_pattern.end()) {
+      std::find(config.layers_pattern.begin(), config.layers_pattern.end(), list) == config.layers_pattern.end()) {
     return unsupported("layers_pattern '" + printable(config.layers_pattern.front()) +
-                       "' names no module list of this model; it is 'layers'");
+                       "' names no module list of this model; it is '" + list + "'");
   }
-  const int64_t layer = std::stoll(path.substr(kPrefix.size()));  // digits: the path comes from linear_modules()
+  const int64_t layer = std::stoll(path.substr(prefix.size()));  // digits: the path comes from linear_modules()
   return std::find(config.layers_to_transform.begin(), config.layers_to_transform.end(), layer) !=
          config.layers_to_transform.end();
 }
@@ -133,7 +135,7 @@ Result<std::vector<AdapterSlot>> adapter_slots(const PeftConfig& config, const M
     GRAFT_TRY(const bool exclude, excluded.selects(module.path));
     if (!selected || exclude) continue;
     if (config.target_modules.kind == PeftModules::Kind::kNames && !targets.names_whole_path(module.path)) {
-      GRAFT_TRY(const bool chosen, in_chosen_layer(config, module.path));
+      GRAFT_TRY(const bool chosen, in_chosen_layer(config, layer_prefix(spec), module.path));
       if (!chosen) continue;
     }
     GRAFT_TRY(const int64_t r, ranks.value(module.path, config.r));

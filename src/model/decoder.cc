@@ -1,9 +1,8 @@
 #include "model/decoder.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 
+#include "model/supported.h"
 #include "ops/embedding.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
@@ -22,28 +21,10 @@ std::vector<ops::LoraSegment> lora_segments(std::span<const AdapterSegment> segm
   return out;
 }
 
-Status check_shapes(const formats::ModelSpec& spec) {
-  if (spec.head_dim % 16 != 0 || spec.head_dim > 256) {
-    return unsupported(
-        fmt::format("head_dim {}: the attention kernels need a multiple of 16 up to 256", spec.head_dim));
-  }
-  if (spec.num_heads % spec.num_kv_heads != 0) {
-    return invalid(
-        fmt::format("{} query heads are no multiple of {} key/value heads", spec.num_heads, spec.num_kv_heads));
-  }
-  if (spec.hidden_size % 2 != 0 || spec.intermediate_size % 2 != 0) {
-    return unsupported("hidden_size and intermediate_size must be even");
-  }
-  if (spec.attention_bias || spec.mlp_bias) {
-    return unsupported("projections with a bias (attention_bias, mlp_bias) are not supported yet");
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<Decoder> Decoder::create(formats::ModelSpec spec, Weights weights) {
-  GRAFT_CHECK_OK(check_shapes(spec));
+  GRAFT_CHECK_OK(supported_by_decoder(spec));
   return Decoder(std::move(spec), std::move(weights));
 }
 
@@ -66,17 +47,17 @@ at::Tensor Decoder::forward(std::span<const int32_t> tokens, AttentionContext& a
     const auto project = [&](Linear which, const at::Tensor& x, const at::Tensor& add = {}) {
       return ops::linear(x, layer.linears[which], lora_segments(segments, i, which), add);
     };
-    at::Tensor qkv = project(kQkv, ops::rms_norm(residual, layer.attention_norm, spec_.rms_norm_eps, dtype));
+    at::Tensor qkv = project(kQkv, ops::rms_norm(residual, layer.attention_norm, spec_.norm_eps, dtype));
     const at::Tensor attended = attention.attend(i, qkv, shape, rope_);
     residual = project(kOut, attended, residual);
-    const at::Tensor gate_up = project(kGateUp, ops::rms_norm(residual, layer.mlp_norm, spec_.rms_norm_eps, dtype));
+    const at::Tensor gate_up = project(kGateUp, ops::rms_norm(residual, layer.mlp_norm, spec_.norm_eps, dtype));
     residual = project(kDownLinear, ops::silu_mul(gate_up), residual);
   }
   return residual;
 }
 
 at::Tensor Decoder::final_norm(const at::Tensor& rows) const {
-  return ops::rms_norm(rows, weights_.final_norm, spec_.rms_norm_eps, weights_.dtype);
+  return ops::rms_norm(rows, weights_.final_norm, spec_.norm_eps, weights_.dtype);
 }
 
 void Decoder::logits(const at::Tensor& normed, at::Tensor& out) const {

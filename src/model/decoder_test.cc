@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "model/prepare.h"
+#include "model/supported.h"
 #include "model/tiny_llama.h"
 #include "model/weights.h"
 #include "ops/cross_entropy.h"
@@ -57,6 +58,25 @@ formats::ModelSpec smallest_spec() {
   spec.head_dim = 16;
   spec.tie_word_embeddings = true;
   return spec;
+}
+
+TEST(Supported, EverythingThatTheDecoderLacksIsNamed) {
+  formats::ModelSpec spec = smallest_spec();
+  EXPECT_TRUE(supported_by_decoder(spec).ok());
+  spec.architecture = "Gemma2ForCausalLM";
+  spec.attention = {formats::AttentionKind::kSliding};
+  spec.sliding_window = 8;
+  spec.norm = formats::NormKind::kRmsPlusOne;
+  spec.attention_soft_cap = 50;
+  EXPECT_EQ(
+      supported_by_decoder(spec).error().message,
+      "Gemma2ForCausalLM: the decoder has no sliding windows (sliding_window 8), no soft cap on attention, no norm "
+      "but the plain RMS norm");
+  spec = smallest_spec();
+  spec.qkv_bias = true;
+  spec.rope.kind = formats::RopeKind::kYarn;
+  EXPECT_NE(supported_by_decoder(spec).error().message.find("no rope scaling of type yarn, no projections with a bias"),
+            std::string::npos);
 }
 
 TEST(Prepare, WeightsThatAreNotFiniteAreRefusedByName) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "formats/safetensors_writer.h"
+#include "model/supported.h"
 #include "model/weights.h"
 
 namespace graft::model {
@@ -106,6 +107,7 @@ std::vector<PreparedTensor> prepared_tensors(const formats::ModelSpec& spec) {
 
 Status prepare_weights(const formats::ModelSpec& spec, const ReadTensor& read, WeightDType dtype,
                        const std::filesystem::path& file) {
+  GRAFT_CHECK_OK(supported_by_decoder(spec));
   const std::vector<PreparedTensor> tensors = prepared_tensors(spec);
   std::vector<formats::TensorDeclaration> declarations;
   for (const PreparedTensor& tensor : tensors) declarations.push_back(declare(tensor, dtype));

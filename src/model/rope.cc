@@ -27,7 +27,7 @@ float inverse_frequency(const formats::ModelSpec& spec, int64_t i) {
       return static_cast<float>(base / spec.rope.factor);
     case formats::RopeKind::kLlama3:
       return scale_llama3(base, spec.rope);
-    case formats::RopeKind::kDefault:
+    default:  // the others do not get here: see supported_by_decoder
       break;
   }
   return base;
