@@ -9,13 +9,13 @@ namespace graft::cli {
 Result<ModelText> load_model_text(const std::string& name_or_path) {
   if (fs::exists(name_or_path)) {
     GRAFT_TRY(const auto source, formats::ModelSource::open(name_or_path));
-    return ModelText{source->tokenizer_json(), source->chat_template(), source->special_tokens()};
+    return ModelText{source->tokenizer_json(), source->chat_templates(), source->special_tokens()};
   }
   GRAFT_TRY(const storage::ModelStore store, storage::ModelStore::open_default());
   GRAFT_TRY(const storage::StoredModel model, store.find(name_or_path));
   ModelText text;
   GRAFT_TRY(text.tokenizer_json, model.tokenizer_json());
-  GRAFT_TRY(text.chat_template, model.chat_template());
+  GRAFT_TRY(text.chat_templates, model.chat_templates());
   text.special_tokens = model.special_tokens;
   return text;
 }

@@ -10,7 +10,7 @@ namespace graft::cli {
 // What a model says about text.
 struct ModelText {
   std::string tokenizer_json;
-  std::string chat_template;                          // empty where there is none
+  std::map<std::string, std::string> chat_templates;  // by name; empty where there are none
   std::map<std::string, std::string> special_tokens;  // "bos_token" -> text
 };
 

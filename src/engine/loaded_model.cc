@@ -25,9 +25,9 @@ Result<storage::StoredModel> find_or_add(const storage::ModelStore& store, const
 }
 
 Result<std::shared_ptr<const text::ChatTemplate>> compile_template(const storage::StoredModel& model) {
-  GRAFT_TRY(const std::string source, model.chat_template());
-  if (source.empty()) return std::shared_ptr<const text::ChatTemplate>();
-  auto compiled = text::ChatTemplate::compile(source);
+  GRAFT_TRY(const auto sources, model.chat_templates());
+  if (sources.empty()) return std::shared_ptr<const text::ChatTemplate>();
+  auto compiled = text::ChatTemplate::compile(sources);
   if (!compiled.ok()) return at("the chat template of " + model.name, compiled.error());
   return std::shared_ptr<const text::ChatTemplate>(std::move(*compiled));
 }

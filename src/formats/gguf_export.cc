@@ -5,6 +5,7 @@
 #include "formats/checked_size.h"
 #include "formats/gguf_model.h"
 #include "formats/model_exports.h"
+#include "formats/model_features.h"
 #include "formats/quantise.h"
 
 namespace graft::formats {
@@ -79,7 +80,7 @@ GgufFields architecture_fields(const ModelSource& source, const GgufFamily& fami
   number(fields, "attention.head_count_kv", spec.num_kv_heads);
   number(fields, "attention.key_length", spec.head_dim);
   number(fields, "attention.value_length", spec.head_dim);
-  fields.add_f32(prefix + "attention.layer_norm_rms_epsilon", static_cast<float>(spec.rms_norm_eps));
+  fields.add_f32(prefix + "attention.layer_norm_rms_epsilon", static_cast<float>(spec.norm_eps));
   add_rope(spec.rope, spec.head_dim, prefix, fields);
   return fields;
 }
@@ -164,6 +165,9 @@ Status write_tensor(const TensorDeclaration& tensor, std::span<const float> valu
 Result<ExportSummary> export_gguf(const ModelSource& source, const std::filesystem::path& file,
                                   const ExportOptions& options) {
   GRAFT_TRY(const GgufFamily* const family, family_of(source.spec()));
+  if (const auto beyond = features_beyond_llama(source.spec()); !beyond.empty()) {
+    return unsupported("a GGUF file of a model with " + join(beyond, ", ") + " is not supported");
+  }
   GRAFT_TRY(const std::vector<Planned> planned, plan(source.spec(), *family, options.type));
   GgufFields fields = architecture_fields(source, *family, options.type);
   GRAFT_CHECK_OK(add_gguf_tokenizer(source, fields));

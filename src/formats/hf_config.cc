@@ -108,6 +108,8 @@ constexpr std::string_view kIgnoredKeys[] = {"torch_dtype",
                                              "attention_softmax_in_fp32",
                                              "bias_dropout_fusion",
                                              "masked_softmax_fusion",
+                                             "embedding_fraction",
+                                             "norm_type",
                                              "apply_query_key_layer_scaling"};
 
 struct Activations {

@@ -219,7 +219,7 @@ TEST(HfConfig, FamiliesSayWhatIsTheirs) {
   EXPECT_EQ(specs["mixtral"].moe.top_k, 3);
   EXPECT_EQ(specs["llama_yarn"].rope.attention_factor, 1.5);
   EXPECT_EQ(specs["llama_yarn"].rope.beta_fast, 16);
-  EXPECT_EQ(specs["mpt"].intermediate_size, 64);
+  EXPECT_EQ(specs["mpt"].intermediate_size, 128);
 }
 
 TEST(HfConfig, MistralMapsToTheSameDecoder) {

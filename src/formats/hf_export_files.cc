@@ -20,8 +20,9 @@ ordered_json rope_scaling_json(const RopeSpec& rope) {
               {"low_freq_factor", rope.low_freq_factor},
               {"high_freq_factor", rope.high_freq_factor},
               {"original_max_position_embeddings", rope.original_max_position}};
+    default:  // GGUF files of this shape say no other
+      return nullptr;
   }
-  return nullptr;
 }
 
 // One id, or a list of several.
@@ -48,11 +49,11 @@ ordered_json config_json(const ModelSpec& spec, ExportType type) {
                          {"num_key_value_heads", spec.num_kv_heads},
                          {"head_dim", spec.head_dim},
                          {"max_position_embeddings", spec.max_position},
-                         {"rms_norm_eps", spec.rms_norm_eps},
+                         {"rms_norm_eps", spec.norm_eps},
                          {"rope_theta", spec.rope.theta},
                          {"rope_scaling", rope_scaling_json(spec.rope)},
                          {"hidden_act", "silu"},
-                         {"attention_bias", spec.attention_bias},
+                         {"attention_bias", spec.qkv_bias},
                          {"mlp_bias", spec.mlp_bias},
                          {"tie_word_embeddings", spec.tie_word_embeddings},
                          {"torch_dtype", torch_dtype_name(type)}};
@@ -76,6 +77,9 @@ Result<std::vector<TextFile>> make_hf_text_files(const ModelSource& source, Expo
   if (spec.model_type != "llama") {
     return unsupported("a config.json for models of type '" + printable(spec.model_type) +
                        "' cannot be made from a GGUF file; supported: llama");
+  }
+  if (spec.qkv_bias != spec.output_bias) {
+    return unsupported("a config.json for a Llama with biases on some of its attention's projections cannot be made");
   }
   ordered_json generation = ordered_json::object();
   add_token_ids(spec, generation);

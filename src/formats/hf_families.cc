@@ -202,9 +202,9 @@ Status finish_smollm3(const JsonFields& fields, ModelSpec& spec) {
 Status finish_mpt(const JsonFields& fields, ModelSpec& spec) {
   GRAFT_TRY(const bool no_bias, fields.boolean_or("no_bias", true));
   if (!no_bias) return unsupported("no_bias false is not supported");
+  // transformers makes MLPs four times as wide whatever the key says, so nobody has trained others with it.
   GRAFT_TRY(const double ratio, fields.number_or("expansion_ratio", 4));
-  if (!(ratio > 0 && ratio < 1024)) return invalid("key 'expansion_ratio' is out of range");
-  spec.intermediate_size = static_cast<int64_t>(ratio * static_cast<double>(spec.hidden_size));
+  if (ratio != 4) return unsupported("expansion_ratio other than 4 is not supported");
   const json* given = fields.find("attn_config");
   const json empty = json::object();
   if (given != nullptr && !given->is_object()) return invalid("key 'attn_config' must be an object");
@@ -235,6 +235,7 @@ constexpr std::string_view kGemmaKeys =
     "hidden_activation query_pre_attn_scalar attn_logit_softcapping final_logit_softcapping rope_local_base_freq "
     "use_bidirectional_attention sliding_window_pattern _sliding_window_pattern";
 constexpr SizeKeys kGpt2Keys = {"n_embd", "n_inner", "n_layer", "n_head", "", "n_positions"};
+constexpr SizeKeys kGptNeoXKeys = {.kv_heads = ""};
 constexpr SizeKeys kMptKeys = {"d_model", "", "n_layers", "n_heads", "", "max_seq_len"};
 constexpr SizeKeys kBloomKeys = {"hidden_size", "", "n_layer", "n_head", "", ""};
 constexpr SizeKeys kFalconKeys = {"hidden_size",         "ffn_hidden_size", "num_hidden_layers",
@@ -365,6 +366,7 @@ constexpr std::array kFamilies = {
     Family{.architecture = "GPTNeoXForCausalLM",
            .model_type = "gpt_neox",
            .weights = "gpt_neox",
+           .keys = kGptNeoXKeys,
            .norm = NormKind::kLayer,
            .eps_key = "layer_norm_eps",
            .default_eps = 1e-5,

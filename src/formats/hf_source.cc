@@ -7,10 +7,12 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "base/strings.h"
+#include "formats/chat_template_files.h"
 #include "formats/checkpoint.h"
 #include "formats/hf_config.h"
 #include "formats/model_sources.h"
 #include "formats/sentencepiece.h"
+#include "formats/weight_names.h"
 
 namespace graft::formats {
 namespace {
@@ -45,25 +47,12 @@ void collect_special_tokens(const json& config, std::map<std::string, std::strin
   }
 }
 
-// "chat_template" is text, or a list of {name, template} of which "default" is meant.
-Result<std::string> template_of(const json& config, const std::string& place) {
-  const auto entry = config.find("chat_template");
-  if (entry == config.end() || entry->is_null()) return std::string();
-  if (entry->is_string()) return entry->get<std::string>();
-  if (entry->is_array()) {
-    for (const json& named : *entry) {
-      if (named.is_object() && named.value("name", json()) == "default" &&
-          named.value("template", json()).is_string()) {
-        return named["template"].get<std::string>();
-      }
-    }
-  }
-  return invalid(place + ": key 'chat_template' is neither text nor a list with a template named 'default'");
-}
-
-// Left-overs of older libraries that carry no information of their own.
+// Left-overs of older libraries that carry no information of their own: frequencies, causal masks, and the tied head.
 bool ignorable(std::string_view name, const ModelSpec& spec) {
-  return name.ends_with(".rotary_emb.inv_freq") || (spec.tie_word_embeddings && name == "lm_head.weight");
+  for (const std::string_view buffer : {".rotary_emb.inv_freq", ".attn.bias", ".attention.bias", ".masked_bias"}) {
+    if (name.ends_with(buffer)) return true;
+  }
+  return spec.tie_word_embeddings && name == std::string(weight_names(spec.weights)->lm_head) + ".weight";
 }
 
 class HfSource final : public ModelSource {
@@ -82,11 +71,10 @@ class HfSource final : public ModelSource {
     if (fs::exists(config_path)) {
       GRAFT_TRY(const json config, read_json(config_path));
       collect_special_tokens(config, special_tokens_);
-      GRAFT_TRY(chat_template_, template_of(config, config_path.string()));
     }
-    // A template file of its own takes precedence, as in transformers.
-    if (fs::exists(path_ / "chat_template.jinja")) {
-      GRAFT_TRY(chat_template_, read_file(path_ / "chat_template.jinja"));
+    GRAFT_TRY(more_chat_templates_, read_chat_templates(path_));
+    if (const auto found = more_chat_templates_.find("default"); found != more_chat_templates_.end()) {
+      chat_template_ = found->second;
     }
     return {};
   }
@@ -101,9 +89,7 @@ class HfSource final : public ModelSource {
 
   std::vector<fs::path> files() const override {
     std::vector<fs::path> files;
-    for (const std::string_view name : kTextFiles) {
-      if (fs::exists(path_ / name)) files.push_back(path_ / name);
-    }
+    for (const std::string& name : text_files()) files.push_back(path_ / name);
     for (const auto& file : checkpoint_.files()) files.push_back(file->path());
     return files;
   }
@@ -114,8 +100,7 @@ class HfSource final : public ModelSource {
       digest.update(std::string(name) + "\n" + std::to_string(bytes.size()) + "\n");
       digest.update(bytes);
     };
-    for (const std::string_view name : kTextFiles) {
-      if (!fs::exists(path_ / name)) continue;
+    for (const std::string& name : text_files()) {
       GRAFT_TRY(const MappedFile file, MappedFile::open(path_ / name));
       add(name, file.bytes());
     }
@@ -138,6 +123,19 @@ class HfSource final : public ModelSource {
     if (!converted.ok()) return at((path_ / "tokenizer.model").string(), converted.error());
     tokenizer_json_ = std::move(converted).value();
     return {};
+  }
+
+  // Those that are there, in a fixed order.
+  std::vector<std::string> text_files() const {
+    std::vector<std::string> names;
+    for (const std::string_view name : kTextFiles) {
+      if (fs::exists(path_ / name)) names.emplace_back(name);
+    }
+    for (const auto& [name, source] : more_chat_templates_) {
+      const std::string file = std::string(kChatTemplateFolder) + "/" + name + ".jinja";
+      if (fs::exists(path_ / file)) names.push_back(file);
+    }
+    return names;
   }
 
   Status check_tensors() const {

@@ -35,6 +35,13 @@ class ModelSource {
 
   [[nodiscard]] const std::string& tokenizer_json() const { return tokenizer_json_; }
   [[nodiscard]] const std::string& chat_template() const { return chat_template_; }  // empty where there is none
+  // All of a model's templates by name: "default", which is the one above, "tool_use", "rag", ... Empty where there are
+  // none.
+  [[nodiscard]] std::map<std::string, std::string> chat_templates() const {
+    auto all = more_chat_templates_;
+    if (!chat_template_.empty()) all["default"] = chat_template_;
+    return all;
+  }
 
   // "bos_token", "eos_token", "pad_token", "unk_token", ... -> text, those that are set: the variables of templates.
   [[nodiscard]] const std::map<std::string, std::string>& special_tokens() const { return special_tokens_; }
@@ -53,6 +60,7 @@ class ModelSource {
   ModelSpec spec_;
   std::string tokenizer_json_;
   std::string chat_template_;
+  std::map<std::string, std::string> more_chat_templates_;
   std::map<std::string, std::string> special_tokens_;
 };
 

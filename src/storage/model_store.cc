@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "formats/chat_template_files.h"
 #include "storage/model_record.h"
 
 namespace graft::storage {
@@ -69,6 +70,15 @@ Status write_entry(const StoredModel& model, const ModelSource& source) {
   if (!source.chat_template().empty()) {
     GRAFT_CHECK_OK(write_file_atomic(made.path() / "chat_template.jinja", source.chat_template()));
   }
+  for (const auto& [template_name, text] : source.chat_templates()) {
+    if (template_name == "default") continue;
+    if (!is_name(template_name)) {
+      return invalid(source.path().string() + ": chat template '" + printable(template_name, 60) +
+                     "' needs a name of letters, digits, '.', '_' and '-'");
+    }
+    GRAFT_CHECK_OK(make_directories(made.path() / formats::kChatTemplateFolder));
+    GRAFT_CHECK_OK(write_file_atomic(made.path() / formats::kChatTemplateFolder / (template_name + ".jinja"), text));
+  }
   GRAFT_CHECK_OK(write_file_atomic(made.path() / "model.json", model_record_json(model)));
   return made.publish();
 }
@@ -106,6 +116,10 @@ Result<std::string> StoredModel::chat_template() const {
   const fs::path path = directory / "chat_template.jinja";
   if (!fs::exists(path)) return std::string();
   return read_file(path);
+}
+
+Result<std::map<std::string, std::string>> StoredModel::chat_templates() const {
+  return formats::read_chat_templates(directory);
 }
 
 std::vector<std::string> StoredModel::prepared_variants() const {

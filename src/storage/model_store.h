@@ -39,8 +39,9 @@ struct StoredModel {
   std::vector<FileStamp> source_files;
 
   [[nodiscard]] Result<std::string> tokenizer_json() const;
-  [[nodiscard]] Result<std::string> chat_template() const;           // empty where there is none
-  [[nodiscard]] std::vector<std::string> prepared_variants() const;  // those that are there, sorted
+  [[nodiscard]] Result<std::string> chat_template() const;                          // empty where there is none
+  [[nodiscard]] Result<std::map<std::string, std::string>> chat_templates() const;  // by name, that one as "default"
+  [[nodiscard]] std::vector<std::string> prepared_variants() const;                 // those that are there, sorted
 };
 
 struct AddedModel {

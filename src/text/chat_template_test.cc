@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 
+#include "formats/chat_template_files.h"
 #include "text/oracle.h"
 
 namespace graft::text {
@@ -147,6 +148,29 @@ TEST(ChatTemplate, IsChosenByNameToolsOrDefault) {
   EXPECT_THAT(broken.error().message, StartsWith("'a': chat template, line 1"));
   const auto no_default = ChatTemplate::compile(std::map<std::string, std::string>{{"a", ""}, {"b", ""}});
   EXPECT_THAT((*no_default)->render(ordered_json::array(), {}).error().message, HasSubstr("name one of: a, b"));
+}
+
+TEST(ChatTemplate, OfADirectoryIsTheOneThatTransformersTakes) {
+  TestDirectory folder;
+  ASSERT_NO_FATAL_FAILURE(run_oracle("tests.oracles.chat_template_cases", "named", folder.path()));
+  size_t found = 0;
+  for (const auto& expected : read_lines(folder / "cases.jsonl")) {
+    SCOPED_TRACE(expected.dump());
+    const auto templates = formats::read_chat_templates(folder / expected["directory"].get<std::string>());
+    ASSERT_TRUE(templates.ok()) << templates.error().message;
+    if (templates->size() == 1 && expected["name"] == "default")
+      continue;  // here, a model's only template is "default"
+    const auto compiled = ChatTemplate::compile(*templates);
+    ChatTemplateOptions options;
+    options.name = expected["name"].get<std::string>();
+    options.tools = expected["tools"];
+    const auto rendered = compiled.ok() ? (*compiled)->render(ordered_json::array(), options) : compiled.error();
+    EXPECT_EQ(rendered.ok(), expected.contains("text"));
+    if (!rendered.ok() || !expected.contains("text")) continue;
+    EXPECT_EQ(rendered->text, expected["text"].get<std::string>());
+    ++found;
+  }
+  EXPECT_GT(found, 20U);
 }
 
 }  // namespace

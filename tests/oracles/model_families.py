@@ -66,7 +66,7 @@ CASES = {
     "cohere": ("cohere", dict(SMALL, logit_scale=0.25)),
     "cohere_qk_norm": ("cohere", dict(SMALL, use_qk_norm=True)),
     "cohere2": ("cohere2", dict(SMALL, num_hidden_layers=5, sliding_window=8)),
-    "mpt": ("mpt", dict(vocab_size=96, d_model=32, n_heads=4, n_layers=2, max_seq_len=64, expansion_ratio=2)),
+    "mpt": ("mpt", dict(vocab_size=96, d_model=32, n_heads=4, n_layers=2, max_seq_len=64)),
     "bloom": ("bloom", dict(vocab_size=96, hidden_size=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2)),
 }
 

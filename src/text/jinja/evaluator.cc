@@ -175,7 +175,7 @@ Value Evaluator::loop_function(const Statement& statement, const ScopePtr& scope
     run_loop(statement, arguments.required(0, "iterable"), scope, depth + 1, printed);
     return text(std::move(printed));
   };
-  return std::make_shared<const Callable>(Callable{"loop", call});
+  return std::make_shared<const Callable>(Callable{"loop", call, {}});
 }
 
 // The condition is asked item by item, as the loop goes, unless the body looks at `loop`, which knows the items to

@@ -98,7 +98,7 @@ Value joiner_function(Evaluator& /*evaluator*/, CallArguments& arguments) {
     given.accept({});
     return std::exchange(*used, true) ? separator : Value::text("");
   };
-  return std::make_shared<const Callable>(Callable{"joiner", next});
+  return std::make_shared<const Callable>(Callable{"joiner", next, {}});
 }
 
 Value lipsum_function(Evaluator& /*evaluator*/, CallArguments& /*arguments*/) {
@@ -146,8 +146,9 @@ std::vector<std::pair<std::string, Value>> global_functions(Evaluator& evaluator
                                                                     {"strftime_now", strftime_now}};
   std::vector<std::pair<std::string, Value>> functions;
   for (const auto& [name, function] : kFunctions) {
-    const auto call = [&evaluator, run = function](CallArguments& arguments) { return run(evaluator, arguments); };
-    functions.emplace_back(name, Value(std::make_shared<const Callable>(Callable{name, call})));
+    const Function held = function;
+    const auto call = [&evaluator, held](CallArguments& arguments) { return held(evaluator, arguments); };
+    functions.emplace_back(name, Value(std::make_shared<const Callable>(Callable{name, call, {}})));
   }
   return functions;
 }

@@ -108,11 +108,13 @@ std::optional<Value> bound(Evaluator& evaluator, const Table& table, const Value
   if (held == nullptr || found == table.end()) return std::nullopt;
   const auto function = found->second;
   // `object` keeps what `held` points to.
-  return Value(std::make_shared<const Callable>(
-      Callable{std::string(name), [&evaluator, function, object, held](CallArguments& arguments) {
-                 charge(evaluator, object);
-                 return function(evaluator, *held, arguments);
-               }}));
+  return Value(
+      std::make_shared<const Callable>(Callable{std::string(name),
+                                                [&evaluator, function, object, held](CallArguments& arguments) {
+                                                  charge(evaluator, object);
+                                                  return function(evaluator, *held, arguments);
+                                                },
+                                                {}}));
 }
 
 Value loop_cycle(Evaluator& /*evaluator*/, const Loop& loop, CallArguments& arguments) {

@@ -91,7 +91,7 @@ struct Loop {
 struct Callable {
   std::string name;
   std::function<Value(CallArguments& arguments)> call;
-  std::vector<std::pair<std::string, Value>> attributes = {};  // of macros
+  std::vector<std::pair<std::string, Value>> attributes;  // of macros
 };
 
 // A value of the template language, with the meaning of the Python type that it stands for.
