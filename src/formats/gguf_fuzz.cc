@@ -3,11 +3,16 @@
 #include <span>
 #include <vector>
 
+#include "base/log.h"
 #include "formats/dequantise.h"
 #include "formats/gguf.h"
 #include "formats/gguf_model.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  [[maybe_unused]] static const bool quiet = [] {
+    spdlog::set_level(spdlog::level::off);
+    return true;
+  }();
   const auto contents = graft::formats::parse_gguf(std::as_bytes(std::span(data, size)));
   if (!contents.ok()) return 0;
   for (const graft::formats::TensorView& tensor : contents->tensors) {
