@@ -125,6 +125,18 @@ s3.put_object(Bucket="models", Key="gguf/a.gguf", Body=b"a"); s3.put_object(Buck
   EXPECT_THAT(fetch_object_model("s3://models/none", "", dir_ / "cache").error().message, HasSubstr("nothing there"));
 }
 
+// No emulator of Google's or Microsoft's store is here: this shows that their file systems are there and answer.
+TEST(SlowClouds, OtherStoresThatCannotBeReachedAreSaidSoInALine) {
+  const auto store =
+      ObjectStore::open("gs://anonymous@bucket/x?endpoint_override=127.0.0.1%3A1&scheme=http&retry_limit_seconds=1");
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  const auto listed = (*store)->list("");
+  ASSERT_FALSE(listed.ok());
+  EXPECT_THAT(listed.error().message, testing::StartsWith("gs://anonymous@bucket/x: "));
+  EXPECT_EQ(listed.error().message.find('\n'), std::string::npos);
+  EXPECT_TRUE(ObjectStore::open("abfs://container@account.dfs.core.windows.net/x").ok());
+}
+
 TEST(FileStore, KeepsThePromises) {
   TestDirectory dir;
   const auto store = ObjectStore::open("file://" + (dir / "store").string());

@@ -78,6 +78,7 @@ for row in rows[1:]:
   expect_same_rows(read, expected);
   EXPECT_EQ(read.lines[5], 9);  // two blank rows were put before it
   expect_same_rows(read_rows((dir_ / "book.xlsx").string() + "#Data & more"), expected);
+  EXPECT_EQ(DatasetReader::file_of((dir_ / "book.xlsx").string() + "#Data & more"), dir_ / "book.xlsx");
   EXPECT_THAT(read_rows(dir_ / "book.xlsx").error, HasSubstr("sheet 'First': empty"));
   EXPECT_THAT(read_rows(dir_ / "book.xlsx", {.sheet = "Data"}).error, HasSubstr("no sheet 'Data' in the workbook"));
 }
