@@ -49,14 +49,13 @@ BARS = [
 ]
 
 
-def make_prompts(count: int, tokens: int) -> list:
-    """Texts of exactly so many tokens, from the e-mails, all of them different."""
+def make_prompts(rows, count: int, tokens: int) -> list:
+    """Texts of exactly so many tokens, from a file of e-mails, no two with the same beginning."""
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(programs.PEERS / "smollm2-bfloat16")
-    train, _ = emails.write_files(programs.WORK)
     ids = []
-    for row in map(json.loads, train.read_text(encoding="utf-8").splitlines()):
+    for row in map(json.loads, rows.read_text(encoding="utf-8").splitlines()):
         ids += tokenizer(row["email"] + "\n")["input_ids"]
     prompts = []
     for begin in range(0, len(ids) - tokens, tokens):
@@ -120,7 +119,10 @@ def run(repetitions: int, force: bool) -> list:
     programs.require(programs.PEERS / "llama.cpp" / ".graft-setup", "bench/setup serve")
     programs.import_model()
     # Enough that a prompt comes round again only after more tokens than any cache here holds on to usefully.
-    prompts = [itertools.cycle(make_prompts(64, PREFILL_TOKENS)), itertools.cycle(make_prompts(512, PROMPT_TOKENS))]
+    # Long ones come from other e-mails than short ones: none is the beginning of another.
+    train, test = emails.write_files(programs.WORK)
+    prompts = [itertools.cycle(make_prompts(test, 64, PREFILL_TOKENS)),
+               itertools.cycle(make_prompts(train, 512, PROMPT_TOKENS))]
     machine.require_idle(force)
 
     def measure_all(name, command, dialect, kinds):

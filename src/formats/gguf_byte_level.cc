@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "base/log.h"
 #include "base/strings.h"
 
 namespace graft::formats {
@@ -72,8 +71,6 @@ GgufByteLevel deepseek3() {
 }
 // llama.cpp's meaning of "default", each pattern applied to the pieces of the one before.
 GgufByteLevel unnamed() {
-  log_warn(
-      "this GGUF file does not say how its tokenizer splits text (tokenizer.ggml.pre); llama.cpp's default is used");
   return {.normalizer = nullptr, .stages = patterns({kPunctuation, kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"})};
 }
 

@@ -16,7 +16,7 @@ struct GgufByteLevel {
   bool add_bos = false;        // where the file does not say
 };
 
-// An error lists the names that are known. "default" gives llama.cpp's meaning of it, with a warning.
+// An error lists the names that are known. "default" is llama.cpp's meaning of it.
 Result<GgufByteLevel> gguf_byte_level(std::string_view name);
 
 }  // namespace graft::formats

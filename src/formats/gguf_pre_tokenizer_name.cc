@@ -6,51 +6,16 @@
 #include <vector>
 
 #include "base/strings.h"
+#include "formats/gguf_byte_level.h"
 
 namespace graft::formats {
 namespace {
 
 using nlohmann::json;
 
-// The regular expressions of the models' tokenizer.json files.
-constexpr std::string_view kLlama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|)"
-    R"(\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kTekken = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
-                                     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|)"
-                                     R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kGpt4o =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kDeepSeekCjk = "[一-龥\u3040-ゟ゠-ヿ]+";
-constexpr std::string_view kDeepSeekText =
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"
-    " ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+";
-// What gguf_tokenizer.cc makes of llama.cpp's "default".
-constexpr std::string_view kDefaultPunctuation = R"([\p{P}\$\+<=>\^~\|]+)";
-constexpr std::string_view kDefaultWords = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S))";
-
-// A step by which text is cut: "digits", "gpt-2" (ByteLevel's own pattern), or the pattern of an isolating Split.
-// ByteLevel without its pattern only maps bytes, as every step here ends in it.
-struct Known {
-  std::string_view name;  // "tokenizer.ggml.pre"
-  std::array<std::string_view, 4> steps;
-  bool ignore_merges = false;  // llama.cpp knows by the name that a piece which is a token as a whole is taken as it is
-};
-constexpr std::array kKnown = {
-    Known{"gpt-2", {"gpt-2"}},
-    Known{"smollm", {"digits", "gpt-2"}},
-    Known{"llama-bpe", {kLlama3}, true},
-    Known{"dbrx", {kLlama3}},
-    Known{"qwen2", {kQwen2}},
-    Known{"tekken", {kTekken}, true},
-    Known{"gpt-4o", {kGpt4o}},
-    Known{"deepseek-v3", {R"(\p{N}{1,3})", kDeepSeekCjk, kDeepSeekText}},
-    Known{"default", {kDefaultPunctuation, kDefaultWords, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
-};
+// One name for each way of cutting text, among those that gguf_byte_level() reads.
+constexpr std::array<std::string_view, 9> kNames = {"gpt-2",  "smollm", "llama-bpe",   "dbrx",   "qwen2",
+                                                    "tekken", "gpt-4o", "deepseek-v3", "default"};
 
 std::string text_at(const json& object, const char* key) {
   const json value = object.value(key, json());
@@ -69,7 +34,8 @@ std::vector<json> steps_of(const json& stage, const char* list_key) {
   return list.is_array() ? std::vector<json>(list.begin(), list.end()) : std::vector<json>();
 }
 
-// The step as kKnown spells it; nothing for one that GGUF's names do not cover.
+// A step by which text is cut: "digits", "gpt-2" (ByteLevel's own pattern), or the pattern of an isolating Split;
+// empty for ByteLevel without its pattern, which only maps bytes. Nothing for one that GGUF's names do not cover.
 std::optional<std::string> spelled(const json& step) {
   if (!step.is_object()) return std::nullopt;
   const std::string type = text_at(step, "type");
@@ -83,9 +49,17 @@ std::optional<std::string> spelled(const json& step) {
 }
 
 Error no_name(const std::string& what) {
-  std::vector<std::string> names;
-  for (const Known& known : kKnown) names.emplace_back(known.name);
+  const std::vector<std::string> names(kNames.begin(), kNames.end());
   return unsupported(what + " is not one that GGUF has a name for here; known: " + join(names, ", "));
+}
+
+std::vector<std::string> steps_of_name(const GgufByteLevel& known) {
+  std::vector<std::string> steps;
+  for (const json& step : steps_of(json(known.stages), "pretokenizers")) {
+    const std::string text = spelled(step).value_or("");
+    if (!text.empty()) steps.push_back(text);
+  }
+  return steps;
 }
 
 }  // namespace
@@ -106,13 +80,9 @@ Result<std::string> gguf_pre_tokenizer_name(const json& tokenizer) {
   if (!maps_bytes) return no_name("a pre-tokenizer without ByteLevel");
   const auto model = tokenizer.find("model");
   const bool ignore_merges = model != tokenizer.end() && flag_at(*model, "ignore_merges", false);
-  for (const Known& known : kKnown) {
-    if (known.ignore_merges != ignore_merges) continue;
-    std::vector<std::string> expected;
-    for (const std::string_view step : known.steps) {
-      if (!step.empty()) expected.emplace_back(step);
-    }
-    if (expected == steps) return std::string(known.name);
+  for (const std::string_view name : kNames) {
+    GRAFT_TRY(const GgufByteLevel known, gguf_byte_level(name));
+    if (known.ignore_merges == ignore_merges && steps_of_name(known) == steps) return std::string(name);
   }
   return no_name("its pre-tokenizer with the pattern '" + printable(steps.empty() ? "" : steps.front()) + "'");
 }

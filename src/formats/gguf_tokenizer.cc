@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/log.h"
 #include "base/strings.h"
 #include "formats/gguf_byte_level.h"
 #include "formats/gguf_model.h"
@@ -137,6 +138,10 @@ Result<ordered_json> post_processor_json(const GgufMetadata& metadata, const Ggu
 
 Result<std::string> byte_level_json(const GgufMetadata& metadata) {
   GRAFT_TRY(const std::string name, metadata.text_or("tokenizer.ggml.pre", "default"));
+  if (name == "default") {
+    log_warn(
+        "this GGUF file does not say how its tokenizer splits text (tokenizer.ggml.pre); llama.cpp's default is used");
+  }
   GRAFT_TRY(const GgufByteLevel pre, gguf_byte_level(name));
   GRAFT_TRY(const Vocabulary vocabulary, read_vocabulary(metadata));
   GRAFT_TRY(const std::string merges, merges_json(metadata, vocabulary));

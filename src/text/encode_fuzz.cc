@@ -81,7 +81,11 @@ std::vector<Kind> make_kinds() {
                             typed("StripAccents"),
                             typed("Nmt"),
                             {{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}}};
-  const json pieces = {{"<unk>", 0.0}, {"\u2581", -1.0}, {"a", -1.5}, {"ab", -2.0}, {"\u2581a", -1.2}, {"the", -3.0}};
+  json pieces = json::array();  // a list of pairs would be taken for an object
+  for (const auto& [piece, score] : {std::pair("<unk>", 0.0), std::pair("\u2581", -1.0), std::pair("a", -1.5),
+                                     std::pair("ab", -2.0), std::pair("\u2581a", -1.2), std::pair("the", -3.0)}) {
+    pieces.push_back(json::array({piece, score}));
+  }
   const json words = {{"[UNK]", 0}, {"a", 1}, {"##a", 2}, {"the", 3}, {"##b", 4}};
   const json bert = {{"type", "BertNormalizer"},
                      {"clean_text", true},
@@ -97,7 +101,7 @@ std::vector<Kind> make_kinds() {
                                                    typed("ByteFallback"),
                                                    typed("Fuse"),
                                                    {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}}),
-                             {added(263, "<s>", true, false), added(264, "ab", false, true)})),
+                             {added(263, "<s>", true, false), added(5, "ab", false, true)})),
                    false});
   kinds.push_back({made(file(sequence("normalizers", normalizers), metaspace,
                              {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", pieces}}, metaspace, json::array())),
