@@ -25,8 +25,8 @@ PackingSettings packing_settings(const TrainingConfig& config);
 
 using MicroBatchIndices = std::vector<int32_t>;  // examples that share a forward and backward pass
 
-// Micro-batches of at most max_tokens (a longer example alone), by best fit, the longest examples first. Inside one, and among them, the given
-// order is kept as far as that allows.
+// Micro-batches of at most max_tokens (a longer example alone), by best fit, the longest examples first. Inside one,
+// and among them, the given order is kept as far as that allows.
 std::vector<MicroBatchIndices> micro_batches(std::span<const int32_t> lengths, std::span<const int32_t> indices,
                                              int64_t max_tokens);
 
