@@ -6,7 +6,6 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
@@ -20,20 +19,10 @@
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
 #include "ops/silu_mul.h"
+#include "ops/test_tensors.h"
 
 namespace graft::ops {
 namespace {
-
-at::Tensor random(std::vector<int64_t> shape, double scale = 1.0) {
-  return at::randn(shape, at::TensorOptions().dtype(at::kFloat)) * scale;
-}
-
-// Largest difference relative to the largest magnitude.
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor x = a.detach().to(at::kDouble);
-  const at::Tensor y = b.detach().to(at::kDouble);
-  return ((x - y).abs().max() / (y.abs().max() + 1e-12)).item<double>();
-}
 
 double tolerance(at::ScalarType dtype) { return dtype == at::kFloat ? 2e-5 : 2e-2; }
 

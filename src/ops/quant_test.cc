@@ -1,11 +1,9 @@
 // Products over quantised weights, against the dequantised weights and activations in ATen.
 #include "ops/cpu/quant.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Half.h>
 #include <gtest/gtest.h>
@@ -15,22 +13,13 @@
 
 #include "ops/cpu/f16.h"
 #include "ops/linear.h"
+#include "ops/test_tensors.h"
 
 namespace graft::ops {
 namespace {
 
 using cpu::kQuantGroup;
 using cpu::WeightFormat;
-
-at::Tensor random(std::vector<int64_t> shape, double scale = 1.0) {
-  return at::randn(shape, at::TensorOptions().dtype(at::kFloat)) * scale;
-}
-
-double difference(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor x = a.to(at::kDouble);
-  const at::Tensor y = b.to(at::kDouble);
-  return ((x - y).abs().max() / (y.abs().max() + 1e-12)).item<double>();
-}
 
 // What a row becomes on its way into a product: 8 bits in groups of 32.
 at::Tensor rounded_activations(const at::Tensor& x) {
