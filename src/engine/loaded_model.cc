@@ -52,7 +52,7 @@ Result<LoadedModel> load_model(const std::string& name, const std::string& dtype
   GRAFT_TRY(model::Weights weights, model::open_prepared(file, stored.spec));
   GRAFT_TRY(model::Decoder decoder, model::Decoder::create(stored.spec, std::move(weights)));
   GRAFT_TRY(const std::string tokenizer_json, stored.tokenizer_json());
-  auto tokenizer = text::Tokenizer::from_json(tokenizer_json);
+  auto tokenizer = text::Tokenizer::from_json(tokenizer_json, {.clean_up_spaces = stored.clean_up_spaces});
   if (!tokenizer.ok()) return at("the tokenizer of " + stored.name, tokenizer.error());
   LoadedModel loaded;
   loaded.name = stored.name;

@@ -39,7 +39,7 @@ tok.train_from_iterator(["the cat sat on the mat and then the other cat sat ther
     special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"], initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
 assert tok.get_vocab_size() <= vocab
 model.save_pretrained(d + "/hf"); tok.save(d + "/hf/tokenizer.json")
-json.dump({"bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>"}, "chat_template": "{{ messages }}"}, open(d + "/hf/tokenizer_config.json", "w"))
+json.dump({"bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>"}, "chat_template": "{{ messages }}", "clean_up_tokenization_spaces": True}, open(d + "/hf/tokenizer_config.json", "w"))
 def build(out, change):
     w = gguf.GGUFWriter(out, "llama")
     w.add_block_count(2); w.add_context_length(64); w.add_embedding_length(32); w.add_feed_forward_length(64); w.add_head_count(4)
@@ -88,6 +88,8 @@ TEST(ModelSource, GgufAndHuggingFaceFilesOfOneModelAreTheSameModel) {
     EXPECT_EQ((*hf)->read(name).value(), (*gguf)->read(name).value()) << name;
   }
   EXPECT_EQ((*hf)->chat_template(), (*gguf)->chat_template());
+  EXPECT_TRUE((*hf)->clean_up_spaces());
+  EXPECT_FALSE((*gguf)->clean_up_spaces()) << "a GGUF file says nothing of it";
   EXPECT_EQ((*hf)->special_tokens().at("eos_token"), "<|im_end|>");
   EXPECT_EQ((*gguf)->special_tokens().at("eos_token"), "<|im_end|>");
   EXPECT_NE((*hf)->digest().value(), (*gguf)->digest().value());

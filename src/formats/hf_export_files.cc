@@ -64,7 +64,7 @@ ordered_json config_json(const ModelSpec& spec, ExportType type) {
 ordered_json tokenizer_config_json(const ModelSource& source) {
   ordered_json config = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                          {"model_max_length", source.spec().max_position},
-                         {"clean_up_tokenization_spaces", false},
+                         {"clean_up_tokenization_spaces", source.clean_up_spaces()},
                          {"model_input_names", {"input_ids", "attention_mask"}}};
   for (const auto& [name, token] : source.special_tokens()) config[name] = token;
   return config;

@@ -71,6 +71,8 @@ class HfSource final : public ModelSource {
     if (fs::exists(config_path)) {
       GRAFT_TRY(const json config, read_json(config_path));
       collect_special_tokens(config, special_tokens_);
+      const auto clean_up = config.find("clean_up_tokenization_spaces");
+      clean_up_spaces_ = clean_up != config.end() && clean_up->is_boolean() && clean_up->get<bool>();
     }
     GRAFT_TRY(more_chat_templates_, read_chat_templates(path_));
     if (const auto found = more_chat_templates_.find("default"); found != more_chat_templates_.end()) {

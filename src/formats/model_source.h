@@ -34,6 +34,8 @@ class ModelSource {
   [[nodiscard]] virtual Result<std::vector<float>> read(std::string_view name) const = 0;
 
   [[nodiscard]] const std::string& tokenizer_json() const { return tokenizer_json_; }
+  // clean_up_tokenization_spaces of tokenizer_config.json: whether decoding drops spaces in front of punctuation.
+  [[nodiscard]] bool clean_up_spaces() const { return clean_up_spaces_; }
   [[nodiscard]] const std::string& chat_template() const { return chat_template_; }  // empty where there is none
   // All of a model's templates by name: "default", which is the one above, "tool_use", "rag", ... Empty where there are
   // none.
@@ -59,6 +61,7 @@ class ModelSource {
   std::filesystem::path path_;
   ModelSpec spec_;
   std::string tokenizer_json_;
+  bool clean_up_spaces_ = false;
   std::string chat_template_;
   std::map<std::string, std::string> more_chat_templates_;
   std::map<std::string, std::string> special_tokens_;

@@ -39,6 +39,10 @@ Result<SentencePieceModel> parse_sentencepiece(std::string_view bytes);
 struct SentencePieceOptions {
   bool add_bos = true;
   bool add_eos = false;
+  // As LLaMA's class in transformers has them: "legacy" puts the space in front of every stretch of text between
+  // special tokens, not of the first only.
+  bool legacy = true;
+  bool add_prefix_space = true;  // false: none, whatever the model says
 };
 
 // The same tokenizer as a tokenizer.json, made the way transformers converts it: BPE's merges are derived from the
@@ -47,7 +51,8 @@ Result<std::string> tokenizer_json_from_sentencepiece(const SentencePieceModel& 
                                                       const SentencePieceOptions& options);
 
 // The tokenizer.json of a tokenizer.model, with the options that a tokenizer_config.json beside it sets (JSON, or
-// empty): add_bos_token and add_eos_token, which LLaMA's and Gemma's tokenizers add or leave out where it does not say.
+// empty): add_bos_token and add_eos_token, which LLaMA's and Gemma's tokenizers add or leave out where it does not say;
+// and for LLaMA's own class, legacy and add_prefix_space.
 Result<std::string> tokenizer_json_from_sentencepiece_file(std::string_view bytes, std::string_view tokenizer_config);
 
 }  // namespace graft::formats

@@ -89,7 +89,11 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
-ordered_json normalizer_json(const SentencePieceModel& model) {
+bool puts_space_in_front(const SentencePieceModel& model, const SentencePieceOptions& options) {
+  return options.add_prefix_space && (model.add_dummy_prefix || !options.legacy);
+}
+
+ordered_json normalizer_json(const SentencePieceModel& model, const SentencePieceOptions& options) {
   ordered_json parts = ordered_json::array();
   if (!model.charsmap.empty()) {
     parts.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", base64(model.charsmap)}});
@@ -98,16 +102,27 @@ ordered_json normalizer_json(const SentencePieceModel& model) {
     parts.push_back(replace("Regex", "\\A +| +\\z", ""));
     parts.push_back(replace("Regex", " {2,}", " "));
   }
-  if (model.add_dummy_prefix) {
+  if (!options.legacy) return parts.empty() ? ordered_json() : sequence("normalizers", std::move(parts));
+  if (puts_space_in_front(model, options)) {
     parts.push_back({{"type", "Prepend"}, {"prepend", model.escape_whitespaces ? kSpace : " "}});
   }
   if (model.escape_whitespaces) parts.push_back(replace("String", " ", kSpace));
   return sequence("normalizers", std::move(parts));
 }
 
-ordered_json decoder_json(const SentencePieceModel& model) {
+ordered_json pre_tokenizer_json(const SentencePieceModel& model, const SentencePieceOptions& options) {
+  if (options.legacy) return {};
+  return {{"type", "Metaspace"},
+          {"replacement", kSpace},
+          {"prepend_scheme", puts_space_in_front(model, options) ? "first" : "never"},
+          {"split", false}};
+}
+
+ordered_json decoder_json(const SentencePieceModel& model, const SentencePieceOptions& options) {
   ordered_json parts = {replace("String", kSpace, " "), typed("ByteFallback"), typed("Fuse")};
-  if (model.add_dummy_prefix) parts.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  if (puts_space_in_front(model, options)) {
+    parts.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  }
   return sequence("decoders", std::move(parts));
 }
 
@@ -237,10 +252,10 @@ Result<std::string> tokenizer_json_from_sentencepiece(const SentencePieceModel& 
                              {"truncation", nullptr},
                              {"padding", nullptr},
                              {"added_tokens", added_tokens_json(model)},
-                             {"normalizer", normalizer_json(model)},
-                             {"pre_tokenizer", nullptr},
+                             {"normalizer", normalizer_json(model, options)},
+                             {"pre_tokenizer", pre_tokenizer_json(model, options)},
                              {"post_processor", post_processor},
-                             {"decoder", decoder_json(model)}};
+                             {"decoder", decoder_json(model, options)}};
   std::string text = head.dump();
   text.back() = ',';
   const bool is_bpe = model.kind == SentencePieceModel::Kind::kBpe;
@@ -261,6 +276,13 @@ Result<std::string> tokenizer_json_from_sentencepiece_file(std::string_view byte
        {std::pair("add_bos_token", &options.add_bos), std::pair("add_eos_token", &options.add_eos)}) {
     const auto entry = config.find(key);
     if (entry != config.end() && entry->is_boolean()) *option = entry->get<bool>();
+  }
+  if (tokenizer_class.empty() || tokenizer_class.starts_with("Llama")) {
+    const auto legacy = config.find("legacy");
+    options.legacy = legacy == config.end() || legacy->is_null() || *legacy == true;
+    // There, null is as good as false.
+    const auto prefix = config.find("add_prefix_space");
+    options.add_prefix_space = prefix == config.end() || *prefix == true;
   }
   return tokenizer_json_from_sentencepiece(model, options);
 }

@@ -30,7 +30,8 @@ std::string preview(const Example& example, const text::Tokenizer& tokenizer) {
     size_t end = begin;
     while (end < example.tokens.size() && example.supervised[end] == example.supervised[begin]) ++end;
     const std::string piece =
-        tokenizer.decode(std::span(example.tokens).subspan(begin, end - begin), /*skip_special_tokens=*/false);
+        tokenizer.decode(std::span(example.tokens).subspan(begin, end - begin), /*skip_special_tokens=*/false,
+                         /*clean_up_spaces=*/false);
     text += example.supervised[begin] != 0 ? "[[" + piece + "]]" : piece;
     begin = end;
   }

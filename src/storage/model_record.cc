@@ -21,8 +21,8 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr int64_t kFormat = 1;
-constexpr std::array<std::string_view, 8> kKeys = {"format",  "name", "source",         "digest",
-                                                   "created", "spec", "special_tokens", "source_files"};
+constexpr std::array<std::string_view, 9> kKeys = {
+    "format", "name", "source", "digest", "created", "spec", "special_tokens", "clean_up_spaces", "source_files"};
 
 int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
 
@@ -72,6 +72,7 @@ Result<StoredModel> from_json(const json& value) {
     if (!text.is_string()) return invalid("key 'special_tokens' must hold strings");
     model.special_tokens[name] = text.get<std::string>();
   }
+  GRAFT_TRY(model.clean_up_spaces, fields.boolean_or("clean_up_spaces", false));
   const json* files = fields.find("source_files");
   if (files == nullptr || !files->is_array()) return invalid("key 'source_files' must be a list");
   for (const json& file : *files) {
@@ -93,6 +94,7 @@ std::string model_record_json(const StoredModel& model) {
                                {"created", model.created},
                                {"spec", formats::spec_to_json(model.spec)},
                                {"special_tokens", model.special_tokens},
+                               {"clean_up_spaces", model.clean_up_spaces},
                                {"source_files", files}};
   return record.dump(2) + "\n";
 }

@@ -171,6 +171,7 @@ Result<AddedModel> ModelStore::add(const fs::path& source_path, const std::optio
   if (fs::exists(model.directory)) return name_taken(model.name);
   model.spec = source->spec();
   model.special_tokens = source->special_tokens();
+  model.clean_up_spaces = source->clean_up_spaces();
   model.source = path;
   model.digest = digest;
   model.created = now_utc();

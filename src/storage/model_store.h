@@ -33,6 +33,7 @@ struct StoredModel {
   std::filesystem::path directory;
   formats::ModelSpec spec;
   std::map<std::string, std::string> special_tokens;  // "bos_token" -> text, for templates
+  bool clean_up_spaces = false;                       // how the tokenizer decodes
   std::filesystem::path source;                       // absolute
   std::string digest;                                 // ModelSource::digest(): the identity of the model
   std::string created;                                // UTC, "2026-01-31T12:00:00Z"

@@ -30,7 +30,8 @@ void write_model(const fs::path& directory, float weight, const std::string& cha
              "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
              "eos_token_id": 2, "tie_word_embeddings": true})";
   std::ofstream(directory / "tokenizer.json") << "{}";
-  std::ofstream(directory / "tokenizer_config.json") << R"({"eos_token": "</s>"})";
+  std::ofstream(directory / "tokenizer_config.json")
+      << R"({"eos_token": "</s>", "clean_up_tokenization_spaces": true})";
   if (!chat_template.empty()) std::ofstream(directory / "chat_template.jinja") << chat_template;
   const formats::ModelSpec spec = formats::read_hf_config(directory).value();
   const std::vector<float> values(64, weight);
@@ -69,6 +70,7 @@ TEST_F(Store, WhatIsAddedIsFoundByNameAndByPath) {
     EXPECT_EQ(model->name, "tiny");
     EXPECT_EQ(model->spec.hidden_size, 4);
     EXPECT_EQ(model->special_tokens.at("eos_token"), "</s>");
+    EXPECT_TRUE(model->clean_up_spaces);
     EXPECT_EQ(model->tokenizer_json().value(), "{}");
     EXPECT_EQ(model->chat_template().value(), "{{ messages }}");
     EXPECT_EQ(model->digest, ModelSource::open(dir_ / "tiny").value()->digest().value());

@@ -98,6 +98,25 @@ TEST_F(SentencePieceFiles, AddBosAndEosAsTheConfigSays) {
   EXPECT_EQ(ids(R"({"add_bos_token": false, "add_eos_token": true})"), with({}, {2}));
 }
 
+TEST_F(SentencePieceFiles, PutSpacesInFrontAsTransformersDoesUnderEachConfig) {
+  const std::string bytes = file("bpe_llama.model");
+  std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers;
+  size_t count = 0;
+  for (const auto& line : read_lines(folder_->path() / "llama.configs")) {
+    const std::string config = line["config"];
+    SCOPED_TRACE(config + " " + line["hex"].get<std::string>());
+    auto& tokenizer = tokenizers[config];
+    if (tokenizer == nullptr) tokenizer = load(bytes, config);
+    ASSERT_NE(tokenizer, nullptr);
+    const auto ids = line["ids"].get<std::vector<int32_t>>();
+    ASSERT_EQ(tokenizer->encode(from_hex(line["hex"])).ids, ids);
+    ASSERT_EQ(tokenizer->decode(ids, false), line["text"].get<std::string>());
+    ++count;
+  }
+  EXPECT_EQ(tokenizers.size(), 13U);
+  EXPECT_GE(count, 1000U);
+}
+
 TEST_F(SentencePieceFiles, AreTheSameTokenizerInAGgufFile) {
   const auto gguf = formats::GgufFile::open(folder_->path() / "bpe_llama.gguf");
   ASSERT_TRUE(gguf.ok()) << gguf.error().message;

@@ -6,13 +6,16 @@ namespace graft::text {
 
 struct Tokenizer::Impl {
   std::unique_ptr<Pipeline> pipeline;
+  TokenizerOptions options;
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Tokenizer::~Tokenizer() = default;
 
-Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view tokenizer_json) {
+Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view tokenizer_json,
+                                                        const TokenizerOptions& options) {
   auto impl = std::make_unique<Impl>();
+  impl->options = options;
   GRAFT_TRY(impl->pipeline, Pipeline::from_json(tokenizer_json));
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
@@ -43,7 +46,8 @@ Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options,
   return encoding;
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens, bool clean_up_spaces) const {
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens,
+                              std::optional<bool> clean_up_spaces) const {
   IncrementalDetokenizer stream(*this, skip_special_tokens, clean_up_spaces);
   std::string text;
   for (const int32_t id : ids) stream.append(id, text);
@@ -63,10 +67,11 @@ int32_t Tokenizer::token_to_id(std::string_view token) const {
 bool Tokenizer::is_special(int32_t id) const { return impl_->pipeline->is_special(id); }
 
 IncrementalDetokenizer::IncrementalDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens,
-                                               bool clean_up_spaces)
+                                               std::optional<bool> clean_up_spaces)
     : tokenizer_(&tokenizer),
       skip_special_tokens_(skip_special_tokens),
-      stream_(tokenizer.impl_->pipeline->decoder->stream(clean_up_spaces)) {}
+      stream_(tokenizer.impl_->pipeline->decoder->stream(
+          clean_up_spaces.value_or(tokenizer.impl_->options.clean_up_spaces))) {}
 IncrementalDetokenizer::~IncrementalDetokenizer() = default;
 IncrementalDetokenizer::IncrementalDetokenizer(IncrementalDetokenizer&&) noexcept = default;
 IncrementalDetokenizer& IncrementalDetokenizer::operator=(IncrementalDetokenizer&&) noexcept = default;

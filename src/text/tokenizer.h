@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,12 @@ class DecodeStream;
 
 struct EncodeOptions {
   bool add_special_tokens = true;  // run the post-processor (BOS and the like)
+};
+
+// What tokenizer_config.json says beside a tokenizer.json.
+struct TokenizerOptions {
+  // clean_up_tokenization_spaces: decoding leaves no space in front of punctuation and English contractions.
+  bool clean_up_spaces = false;
 };
 
 // Bytes [begin, end) of the text that came from a user. Added tokens are never recognised where they overlap one,
@@ -37,7 +44,8 @@ struct Encoding {
 class Tokenizer {
  public:
   // Errors name the place in the file: "pre_tokenizer.pretokenizers[0]: type 'X' is not supported; ...".
-  static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json);
+  static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json,
+                                                      const TokenizerOptions& options = {});
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
@@ -45,10 +53,10 @@ class Tokenizer {
   // Any bytes: every maximal ill-formed sequence counts as one U+FFFD, as Rust's String::from_utf8_lossy has it.
   [[nodiscard]] Encoding encode(std::string_view text, const EncodeOptions& options = {},
                                 std::span<const ProtectedSpan> protected_spans = {}) const;
-  // Equal to `tokenizers`' decode: invalid UTF-8 becomes U+FFFD. With `clean_up_spaces`, to transformers' where
-  // clean_up_tokenization_spaces is set: no space in front of punctuation and English contractions.
+  // Equal to transformers' decode, and to `tokenizers`' where spaces are not cleaned up: invalid UTF-8 becomes U+FFFD.
+  // `clean_up_spaces`: nothing for what the options say.
   [[nodiscard]] std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true,
-                                   bool clean_up_spaces = false) const;
+                                   std::optional<bool> clean_up_spaces = std::nullopt) const;
 
   [[nodiscard]] int32_t vocab_size() const;                 // one more than the largest id, added tokens included
   [[nodiscard]] std::string id_to_token(int32_t id) const;  // as written in the vocabulary; empty where there is none
@@ -69,7 +77,7 @@ class Tokenizer {
 class IncrementalDetokenizer {
  public:
   explicit IncrementalDetokenizer(const Tokenizer& tokenizer, bool skip_special_tokens = true,
-                                  bool clean_up_spaces = false);
+                                  std::optional<bool> clean_up_spaces = std::nullopt);
   ~IncrementalDetokenizer();
   IncrementalDetokenizer(IncrementalDetokenizer&&) noexcept;
   IncrementalDetokenizer& operator=(IncrementalDetokenizer&&) noexcept;

@@ -133,7 +133,8 @@ class RealTokenizerSlow : public ::testing::TestWithParam<const char*> {};
 TEST_P(RealTokenizerSlow, GivesTheIdsOffsetsAndTextOfThePackageTokenizers) {
   expect_real_tokenizer_to_agree(GetParam());
 }
-INSTANTIATE_TEST_SUITE_P(All, RealTokenizerSlow, ::testing::Values("gemma3", "qwen3", "deepseek_v3", "mistral_nemo"),
+INSTANTIATE_TEST_SUITE_P(All, RealTokenizerSlow,
+                         ::testing::Values("gemma3", "qwen3", "deepseek_v3", "mistral_nemo", "phi3"),
                          [](const auto& test) { return std::string(test.param); });
 
 void expect_tiny_tokenizers_to_agree(const std::string& group, size_t at_least) {
@@ -308,6 +309,32 @@ TEST(Decode, CleansSpacesUpAsTransformersDoes) {
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
     ASSERT_EQ(tokenizer->decode(ids, true, true), line["clean"].get<std::string>());
   }
+}
+
+TEST(Decode, CleansSpacesUpWhereTheConfigSaysSo) {
+  TestDirectory folder;
+  ASSERT_NO_FATAL_FAILURE(run_oracle("tests.oracles.tokenizer_cases", "configured", folder.path()));
+  std::map<std::string, std::unique_ptr<Tokenizer>> tokenizers;
+  size_t changed = 0;
+  for (const auto& line : read_lines(folder / "cases.jsonl")) {
+    const std::string directory = line["directory"];
+    SCOPED_TRACE(line.dump());
+    auto& tokenizer = tokenizers[directory];
+    if (tokenizer == nullptr) {
+      const auto config = nlohmann::json::parse(read_text(folder / directory / "tokenizer_config.json"));
+      const bool clean_up =
+          config.contains("clean_up_tokenization_spaces") && config["clean_up_tokenization_spaces"] == true;
+      tokenizer =
+          Tokenizer::from_json(read_text(folder / directory / "tokenizer.json"), {.clean_up_spaces = clean_up}).value();
+    }
+    const auto ids = line["ids"].get<std::vector<int32_t>>();
+    const std::string expected = line["text"];
+    ASSERT_EQ(tokenizer->decode(ids, false), expected);
+    ASSERT_EQ(detokenized_in_steps(*tokenizer, ids, false), expected);
+    changed += tokenizer->decode(ids, false, false) != expected ? 1 : 0;
+  }
+  EXPECT_EQ(tokenizers.size(), 8U);
+  EXPECT_GT(changed, 100U);
 }
 
 TEST(IncrementalDetokenizer, HoldsBackHalfACharacterOnly) {

@@ -129,7 +129,7 @@ def models():
     from tests.support import smollm2
 
     found = {"smollm2": smollm2.metadata(smollm2.open_gguf(), "tokenizer.chat_template")}
-    for name in ("llama3_1", "qwen3"):
+    for name in ("llama3_1", "qwen3", "gemma3", "deepseek_v3", "mistral_nemo"):
         path = ROOT / ".cache" / "npm" / f"tokenizer-{name}" / "models" / "tokenizer_config.json"
         if not path.exists():
             raise SystemExit(f"{path} is missing: run scripts/setup.sh")

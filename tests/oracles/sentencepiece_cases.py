@@ -3,7 +3,8 @@
     python3 -m tests.oracles.sentencepiece_cases all FOLDER
 
 trains small models and writes for each FOLDER/x.model and FOLDER/x.jsonl: {"hex": text, "ids": [...], "text": decoded};
-and FOLDER/bpe_llama.gguf, a GGUF file with the same tokenizer in its metadata.
+and FOLDER/bpe_llama.gguf, a GGUF file with the same tokenizer in its metadata; and of transformers' class for LLaMA
+FOLDER/llama.configs: {"config": tokenizer_config.json, "hex": text, "ids": [...], "text": decoded}.
 """
 
 import io
@@ -78,6 +79,31 @@ def write_gguf(path, proto):
     writer.close()
 
 
+LLAMA_CONFIGS = [{"legacy": legacy, "add_prefix_space": prefix, "add_bos_token": legacy is None}
+                 for legacy in (False, True, None) for prefix in (True, False, None)]
+LLAMA_CONFIGS += [{}, {"legacy": False}, {"add_prefix_space": False}, {"legacy": False, "add_eos_token": True}]
+
+
+def write_llama_configs(folder, data):
+    """What transformers makes of a tokenizer.model and the tokenizer_config.json beside it."""
+    from transformers import LlamaTokenizerFast
+
+    texts = texts_for("bpe_llama")[::6] + [
+        "the</s>the", "</s> the", "the </s>  the", "  the", "\u2581the", "<s><s>the", "<s>", "", " ", "</s>\u2581</s>"]
+    with open(folder / "llama.configs", "w") as lines:
+        for number, config in enumerate(LLAMA_CONFIGS):
+            directory = folder / f"llama{number}"
+            directory.mkdir()
+            config = {"tokenizer_class": "LlamaTokenizer", **config}
+            (directory / "tokenizer.model").write_bytes(data)
+            (directory / "tokenizer_config.json").write_text(json.dumps(config))
+            tokenizer = LlamaTokenizerFast.from_pretrained(str(directory))
+            for text in texts:
+                ids = tokenizer.encode(text)
+                lines.write(json.dumps({"config": json.dumps(config), "hex": text.encode().hex(), "ids": ids,
+                                        "text": tokenizer.decode(ids)}) + "\n")
+
+
 def main():
     folder = pathlib.Path(sys.argv[2])
     for name, options in KINDS.items():
@@ -85,6 +111,7 @@ def main():
         (folder / f"{name}.model").write_bytes(data)
         if name == "bpe_llama":
             write_gguf(folder / f"{name}.gguf", proto_of(data))
+            write_llama_configs(folder, data)
         processor = sentencepiece.SentencePieceProcessor(model_proto=data)
         with open(folder / f"{name}.jsonl", "w") as lines:
             for text in texts_for(name):

@@ -37,6 +37,21 @@ def smollm2():
     return model.tokenizer_of(model.open_gguf()).backend_tokenizer
 
 
+def phi3():
+    """Phi-3's: Llama 2's, and its own added tokens, which swallow the white space behind them."""
+    tokenizer = npm("tokenizer-llama2")
+    names = ["endoftext", "assistant", "placeholder1", "placeholder2", "placeholder3", "placeholder4", "system", "end",
+             "placeholder5", "placeholder6", "user"]
+    tokenizer.add_special_tokens(
+        [AddedToken(f"<|{name}|>", normalized=False, rstrip=name != "endoftext") for name in names])
+    assert tokenizer.token_to_id("<|user|>") == 32010
+    return tokenizer
+
+
+PHI3_TEXTS = ["<|user|>\nHi<|end|>\n<|assistant|>\n", "<|system|>  \n\t Be brief. <|end|> \n<|user|>", "<|assistant|>",
+              "x<|end|>\u00a0\u3000 y", "<|endoftext|>  z", "<|placeholder3|> a <|placeholder9|> b", "<|end|><|end|>\n\n<|end|>"]
+
+
 def trained(pre_tokenizer, normalizer=None, vocab_size=600, tokens=(), special=(), **model):
     """A tiny byte-level BPE."""
     tokenizer = Tokenizer(models.BPE(**model))
@@ -327,6 +342,31 @@ def clean_up(folder):
             lines.write(json.dumps({"text": text, "clean": PreTrainedTokenizerBase.clean_up_tokenization(text)}) + "\n")
 
 
+def configured(folder):
+    """Directories 0, 1, ... with a tokenizer and its config, and how transformers decodes with each: cases.jsonl."""
+    from transformers import AutoTokenizer
+
+    words = ["do", "not", "n't", "'s", "'m", "'ve", "'re", "'", ".", ",", "?", "!", "the", "I", "x"]
+    spaced = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="x"))
+    spaced.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizers = {"bytes": trained(pre_tokenizers.ByteLevel(add_prefix_space=False)), "spaced": spaced}
+    configs = [{}, {"clean_up_tokenization_spaces": True}, {"clean_up_tokenization_spaces": False},
+               {"clean_up_tokenization_spaces": None}]
+    rng = random.Random(4)
+    texts = [*nasty_strings(60), *(" ".join(rng.choices(words, k=rng.randint(1, 12))) for _ in range(100))]
+    with open(folder / "cases.jsonl", "w") as lines:
+        for number, (name, config) in enumerate((name, config) for name in tokenizers for config in configs):
+            directory = folder / str(number)
+            directory.mkdir()
+            tokenizers[name].save(str(directory / "tokenizer.json"))
+            (directory / "tokenizer_config.json").write_text(
+                json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **config}))
+            tokenizer = AutoTokenizer.from_pretrained(str(directory))
+            for text in texts:
+                ids = tokenizer.encode(text)
+                lines.write(json.dumps({"directory": str(number), "ids": ids, "text": tokenizer.decode(ids)}) + "\n")
+
+
 REAL = ("llama2", "llama3_1", "gemma3", "qwen3", "deepseek_v3", "mistral_nemo")
 
 
@@ -334,6 +374,8 @@ def main():
     name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     if name == "clean_up":
         clean_up(folder)
+    elif name == "configured":
+        configured(folder)
     elif name in ("tiny", "kinds"):
         inputs = [text.encode() for text in nasty_strings(450)] + nasty_bytes(40)
         if name == "kinds":
@@ -342,8 +384,9 @@ def main():
             write(folder, variant, tokenizer, inputs)
             write_random_ids(folder, variant, tokenizer)
     else:
-        tokenizer = smollm2() if name == "smollm2" else npm(f"tokenizer-{name}")
-        texts = [text.encode() for text in [*nasty_strings(), *fuzzed_strings()]]
+        own = {"smollm2": smollm2, "phi3": phi3}
+        tokenizer = own[name]() if name in own else npm(f"tokenizer-{name}")
+        texts = [text.encode() for text in [*nasty_strings(), *fuzzed_strings(), *(PHI3_TEXTS if name == "phi3" else [])]]
         write(folder, name, tokenizer, texts + nasty_bytes())
 
 

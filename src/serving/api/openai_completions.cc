@@ -93,7 +93,7 @@ std::optional<Prompt> read_one_prompt(const ApiContext& context, const Json& val
   if (!value.is_array()) return std::nullopt;
   auto ids = token_ids(context, value);
   if (!ids) return std::nullopt;
-  std::string text = context.tokenizer->decode(*ids, false);
+  std::string text = context.tokenizer->decode(*ids, false, /*clean_up_spaces=*/false);
   return Prompt{std::move(text), std::move(*ids)};
 }
 

@@ -50,7 +50,7 @@ uint64_t random_seed() {
 
 std::string token_text(const ApiContext& context, int32_t id) {
   if (context.tokenizer->is_special(id)) return context.tokenizer->id_to_token(id);
-  return context.tokenizer->decode(std::span(&id, 1), false);
+  return context.tokenizer->decode(std::span(&id, 1), false, /*clean_up_spaces=*/false);
 }
 
 }  // namespace graft::serving::api
