@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <numbers>
 #include <vector>
 
 #include "base/strings.h"
 #include "formats/dequantise.h"
+#include "formats/gguf_families.h"
 #include "formats/model_layout.h"
 
 namespace graft::formats {
@@ -30,7 +30,8 @@ constexpr std::array kLayerNames = {
     NamePair{"attn_k", "self_attn.k_proj"},      NamePair{"attn_v", "self_attn.v_proj"},
     NamePair{"attn_output", "self_attn.o_proj"}, NamePair{"ffn_norm", "post_attention_layernorm"},
     NamePair{"ffn_gate", "mlp.gate_proj"},       NamePair{"ffn_up", "mlp.up_proj"},
-    NamePair{"ffn_down", "mlp.down_proj"},
+    NamePair{"ffn_down", "mlp.down_proj"},       NamePair{"attn_q_norm", "self_attn.q_norm"},
+    NamePair{"attn_k_norm", "self_attn.k_norm"},
 };
 
 constexpr std::string_view kGgufLayer = "blk.";
@@ -95,17 +96,6 @@ Result<RopeSpec> read_rope(const GgufFile& file, int64_t head_dim) {
   GRAFT_TRY(rope.factor, metadata.number("llama.rope.scaling.factor"));
   rope.kind = RopeKind::kLinear;
   return rope;
-}
-
-Status check_architecture(const GgufMetadata& metadata) {
-  GRAFT_TRY(const std::string architecture, metadata.text("general.architecture"));
-  if (architecture != "llama") {
-    return unsupported("architecture '" + printable(architecture) +
-                       "' is not supported in GGUF files; supported: llama");
-  }
-  GRAFT_TRY(const int64_t experts, metadata.integer_or("llama.expert_count", 0));
-  if (experts > 0) return unsupported("a mixture of experts is not supported");
-  return {};
 }
 
 // A number, or an array that holds the same number for every layer.
@@ -185,7 +175,14 @@ std::vector<double> llama3_rope_divisors(const RopeSpec& rope, int64_t head_dim)
 
 Result<ModelSpec> spec_from_gguf(const GgufFile& file) {
   const GgufMetadata& metadata = file.metadata();
-  GRAFT_CHECK_OK(check_architecture(metadata));
+  GRAFT_TRY(const std::string architecture, metadata.text("general.architecture"));
+  GRAFT_TRY(const int64_t experts, metadata.integer_or("llama.expert_count", 0));
+  if (architecture != "llama" || experts > 0) {
+    GRAFT_TRY(ModelSpec other, spec_of_gguf_family(file, architecture));
+    GRAFT_CHECK_OK(read_tokens(metadata, other));
+    GRAFT_CHECK_OK(check_spec(other));
+    return other;
+  }
   ModelSpec spec;
   spec.architecture = "LlamaForCausalLM";
   spec.model_type = "llama";
@@ -193,11 +190,8 @@ Result<ModelSpec> spec_from_gguf(const GgufFile& file) {
   GRAFT_TRY(spec.hidden_size, metadata.integer("llama.embedding_length"));
   GRAFT_TRY(spec.intermediate_size, metadata.integer("llama.feed_forward_length"));
   GRAFT_TRY(spec.max_position, metadata.integer("llama.context_length"));
-  GRAFT_TRY(spec.norm_eps, metadata.number("llama.attention.layer_norm_rms_epsilon"));
-  // It is stored as float32: 1e-5 comes back as 9.999999747378752e-06. The shortest decimal is what was meant.
-  std::array<char, 32> digits{};
-  const auto end = std::to_chars(digits.begin(), digits.end(), static_cast<float>(spec.norm_eps)).ptr;
-  std::from_chars(digits.data(), end, spec.norm_eps);
+  GRAFT_TRY(const double eps, metadata.number("llama.attention.layer_norm_rms_epsilon"));
+  spec.norm_eps = shortest_decimal(eps);
   const TensorView* embeddings = file.find("token_embd.weight");
   if (embeddings == nullptr || embeddings->shape.size() != 2)
     return invalid("tensor 'token_embd.weight' is missing or no matrix");

@@ -12,8 +12,8 @@
 // What a GGUF file says about the model in it, in Hugging Face's terms.
 namespace graft::formats {
 
-// From the metadata of a llama-family file ("general.architecture" llama) and the presence of its tensors. Llama 3's
-// rope scaling, which GGUF stores as a tensor of divisors, is recovered and checked against that tensor.
+// From the metadata and the presence of tensors, for "general.architecture" llama and the families of gguf_families.h.
+// Llama 3's rope scaling, which GGUF stores as a tensor of divisors, is recovered and checked against that tensor.
 Result<ModelSpec> spec_from_gguf(const GgufFile& file);
 
 // "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight". Nothing for a name that is no llama weight.

@@ -10,7 +10,8 @@ namespace graft::formats {
 namespace {
 
 // llama.cpp rotates neighbouring pairs, Hugging Face the two halves of a head; so its converter reorders the rows of
-// Q and K: row 2j + t of a head there is row t * half + j here. Works for weights and, with columns = 1, for biases.
+// Q and K of Llama: row 2j + t of a head there is row t * half + j here. Works for weights and, with columns = 1, for
+// biases.
 std::vector<float> undo_rotary_order(const std::vector<float>& rows, int64_t heads, int64_t head_dim, int64_t columns) {
   std::vector<float> out(rows.size());
   const int64_t half = head_dim / 2;
@@ -32,6 +33,7 @@ class GgufSource final : public ModelSource {
 
   Status load() {
     GRAFT_TRY(spec_, spec_from_gguf(file_));
+    GRAFT_CHECK_OK(refuse_unknown_weights());
     GRAFT_CHECK_OK(check_weights(spec_, [this](const std::string& name) { return find(name); }));
     GRAFT_CHECK_OK(refuse_other_tensors());
     GRAFT_TRY(tokenizer_json_, tokenizer_json_from_gguf(file_.metadata()));
@@ -46,7 +48,7 @@ class GgufSource final : public ModelSource {
     if (!values.ok()) return at(path_.string(), values.error());
     const bool query = name.find(".self_attn.q_proj.") != std::string_view::npos;
     const bool key = name.find(".self_attn.k_proj.") != std::string_view::npos;
-    if (!query && !key) return values;
+    if ((!query && !key) || spec_.model_type != "llama") return values;
     const int64_t columns = view->shape.size() == 2 ? view->shape[1] : 1;
     return undo_rotary_order(*values, query ? spec_.num_heads : spec_.num_kv_heads, spec_.head_dim, columns);
   }
@@ -68,6 +70,15 @@ class GgufSource final : public ModelSource {
   [[nodiscard]] const TensorView* find(std::string_view hf_name) const {
     const auto name = gguf_name_of_hf(hf_name);
     return name ? file_.find(*name) : nullptr;
+  }
+
+  // Other families' converters fuse, split or shift weights, each in its own way.
+  [[nodiscard]] Status refuse_unknown_weights() const {
+    for (const std::string_view known : {"llama", "qwen2", "qwen3"}) {
+      if (spec_.model_type == known) return {};
+    }
+    return unsupported("the weights of " + spec_.architecture +
+                       " cannot be read from a GGUF file; import the model's Hugging Face files instead");
   }
 
   Status refuse_other_tensors() const {

@@ -219,4 +219,11 @@ std::string percent_encode(std::string_view path, bool keep_slashes) {
   return out;
 }
 
+std::optional<int64_t> parse_http_date(std::string_view text) {
+  constexpr size_t kLongest = 64;
+  if (text.size() > kLongest || text.find(':') == std::string_view::npos) return std::nullopt;
+  const time_t time = curl_getdate(std::string(text).c_str(), nullptr);
+  return time < 0 ? std::nullopt : std::optional<int64_t>(time);
+}
+
 }  // namespace graft::net

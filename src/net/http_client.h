@@ -38,6 +38,9 @@ struct ClientResponse {
 // Errors: invalid (the URL), cancelled (on_data said so), io (everything else); the message names the URL.
 // Proxies are taken from the environment, but never for loopback addresses.
 Result<ClientResponse> http_send(const ClientRequest& request);
+
+// A date of a header in any of RFC 9110's forms ("Sun, 06 Nov 1994 08:49:37 GMT") as Unix time; nothing for others.
+std::optional<int64_t> parse_http_date(std::string_view text);
 Result<ClientResponse> http_get(const std::string& url);
 Result<ClientResponse> http_post_json(const std::string& url, std::string body);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ctime>
 #include <set>
 #include <thread>
 
@@ -36,12 +37,6 @@ std::optional<int64_t> to_integer(std::string_view text) {
 
 bool is_hex(std::string_view text) { return text.find_first_not_of("0123456789abcdef") == std::string_view::npos; }
 
-// Retry-After in seconds; the form with a date is left to our own pauses.
-milliseconds retry_after(const ClientResponse& response) {
-  const auto seconds = to_integer(response.headers.get("Retry-After"));
-  return seconds && *seconds < 86400 ? milliseconds(*seconds * 1000) : milliseconds(0);
-}
-
 // W/"abc" or "abc" -> abc
 std::string bare_etag(std::string_view etag) {
   if (etag.starts_with("W/")) etag.remove_prefix(2);
@@ -73,6 +68,19 @@ bool answers_range(std::string_view content_range, int64_t begin, int64_t size) 
 }
 
 }  // namespace
+
+milliseconds retry_after(const net::Headers& headers, int64_t now) {
+  constexpr int64_t kLongest = 86400;
+  const std::string_view asked = headers.get("Retry-After");
+  auto seconds = to_integer(asked);
+  if (!seconds) {
+    const auto until = net::parse_http_date(asked);
+    // The clock that the date comes from says what time it is there.
+    const auto theirs = net::parse_http_date(headers.get("Date"));
+    seconds = until ? *until - theirs.value_or(now) : 0;
+  }
+  return std::chrono::seconds(std::clamp<int64_t>(*seconds, 0, kLongest));
+}
 
 ClientRequest HubClient::request(std::string method, std::string url) const {
   ClientRequest request;
@@ -121,8 +129,29 @@ Result<ClientResponse> HubClient::send(const ClientRequest& request, Redirects r
     auto response = send_once(request, redirects);
     const bool again = response.ok() ? may_pass(response->status) : response.error().kind == ErrorKind::kIo;
     if (!again || attempt + 1 >= settings_.attempts) return response;
-    pause(attempt, response.ok() ? retry_after(*response) : milliseconds(0));
+    pause(attempt, response.ok() ? retry_after(response->headers, std::time(nullptr)) : milliseconds(0));
   }
+}
+
+Result<HubListing> parse_hub_listing(std::string_view json, const std::string& place) {
+  auto body = parse_json(json);
+  if (!body.ok()) return at(place, body.error());
+  HubListing listing;
+  const auto sha = body->is_object() ? body->find("sha") : body->end();
+  const auto siblings = body->is_object() ? body->find("siblings") : body->end();
+  if (sha == body->end() || !sha->is_string() || siblings == body->end() || !siblings->is_array()) {
+    return invalid(place + ": answers without a commit and a list of files; is HF_ENDPOINT a hub?");
+  }
+  listing.commit = sha->get<std::string>();
+  if (listing.commit.size() != 40 || !is_hex(listing.commit))
+    return invalid(place + ": the commit is not 40 hex digits");
+  for (const auto& sibling : *siblings) {
+    const auto name = sibling.is_object() ? sibling.find("rfilename") : sibling.end();
+    if (!sibling.is_object() || name == sibling.end() || !name->is_string())
+      return invalid(place + ": a file without a name");
+    if (is_safe_path(name->get<std::string>())) listing.files.push_back(name->get<std::string>());
+  }
+  return listing;
 }
 
 Result<HubListing> HubClient::list() const {
@@ -130,23 +159,7 @@ Result<HubListing> HubClient::list() const {
       settings_.endpoint + "/api/models/" + model_.repo + "/revision/" + net::percent_encode(model_.revision, false);
   GRAFT_TRY(const ClientResponse response, send(request("GET", url), Redirects::kAll));
   if (response.status != 200) return error_of(response, "");
-  auto body = parse_json(response.body);
-  if (!body.ok()) return at(url, body.error());
-  HubListing listing;
-  const auto sha = body->is_object() ? body->find("sha") : body->end();
-  const auto siblings = body->is_object() ? body->find("siblings") : body->end();
-  if (sha == body->end() || !sha->is_string() || siblings == body->end() || !siblings->is_array()) {
-    return invalid(url + ": answers without a commit and a list of files; is HF_ENDPOINT a hub?");
-  }
-  listing.commit = sha->get<std::string>();
-  if (listing.commit.size() != 40 || !is_hex(listing.commit)) return invalid(url + ": the commit is not 40 hex digits");
-  for (const auto& sibling : *siblings) {
-    const auto name = sibling.is_object() ? sibling.find("rfilename") : sibling.end();
-    if (!sibling.is_object() || name == sibling.end() || !name->is_string())
-      return invalid(url + ": a file without a name");
-    if (is_safe_path(name->get<std::string>())) listing.files.push_back(name->get<std::string>());
-  }
-  return listing;
+  return parse_hub_listing(response.body, url);
 }
 
 Result<HubFile> HubClient::describe(const std::string& commit, const std::string& name) const {
@@ -203,7 +216,8 @@ Result<HubClient::Piece> HubClient::read(const std::string& commit, const HubFil
     return invalid(what + ": the hub's file ends before the size that it announced; try again later");
   }
   if (may_pass(response->status)) {
-    return Piece{Outcome::kCut, retry_after(*response), error_of(*response, file.name).message};
+    return Piece{Outcome::kCut, retry_after(response->headers, std::time(nullptr)),
+                 error_of(*response, file.name).message};
   }
   if (response->status != (whole ? 200 : 206)) return error_of(*response, file.name);
   if (left > 0) {

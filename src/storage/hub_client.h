@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -15,6 +16,14 @@ struct HubListing {
   std::string commit;
   std::vector<std::string> files;
 };
+
+// The answer of /api/models/REPO/revision/REVISION: names that could leave a directory are left out. `place` is what
+// errors call it.
+Result<HubListing> parse_hub_listing(std::string_view json, const std::string& place);
+
+// How long an answer asks to wait: Retry-After in seconds or as a date (RFC 9110), at most a day. `now` is the Unix
+// time where the answer itself has no Date.
+std::chrono::milliseconds retry_after(const net::Headers& headers, int64_t now);
 
 struct HubFile {
   std::string name;
