@@ -1,6 +1,7 @@
 // libFuzzer: the bytes are a row of a dataset in JSON: a conversation, or prompt and completion. It becomes tokens by
 // a template of ChatML's shape; what is supervised must lie within them.
 
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 
@@ -17,11 +18,23 @@ constexpr const char* kTemplate =
     "{% for call in m.tool_calls or [] %}{{ call | tojson }}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
+[[noreturn]] void give_up(const std::string& message) {
+  std::fprintf(stderr, "%s\n", message.c_str());
+  std::abort();
+}
+
 // Every byte is a token; the two marks are special.
 std::unique_ptr<graft::text::Tokenizer> bytes() {
   ordered_json vocab = {{"<|im_start|>", 0}, {"<|im_end|>", 1}};
   ordered_json added = ordered_json::array();
-  for (const auto& [token, id] : vocab.items()) added.push_back({{"id", id}, {"content", token}, {"special", true}});
+  for (const auto& [token, id] : vocab.items())
+    added.push_back({{"id", id},
+                     {"content", token},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   for (int byte = 0; byte < 256; ++byte) {
     constexpr std::string_view kDigits = "0123456789ABCDEF";
     vocab[std::string("<0x") + kDigits[static_cast<size_t>(byte) / 16] + kDigits[static_cast<size_t>(byte) % 16] +
@@ -32,7 +45,7 @@ std::unique_ptr<graft::text::Tokenizer> bytes() {
       {"decoder", {{"type", "ByteFallback"}}},
       {"model", {{"type", "BPE"}, {"byte_fallback", true}, {"vocab", vocab}, {"merges", ordered_json::array()}}}};
   auto made = graft::text::Tokenizer::from_json(file.dump());
-  if (!made.ok()) std::abort();
+  if (!made.ok()) give_up(made.error().message);
   return std::move(*made);
 }
 
@@ -42,11 +55,11 @@ struct Parts {
   graft::recipe::TrainingConfig config;
   Parts() {
     auto compiled = graft::text::ChatTemplate::compile(std::string(kTemplate));
-    if (!compiled.ok()) std::abort();
+    if (!compiled.ok()) give_up(compiled.error().message);
     const std::shared_ptr<const graft::text::ChatTemplate> chat = std::move(*compiled);
     auto made =
         graft::recipe::RowEncoder::create({tokenizer.get(), graft::recipe::chat_renderer(chat, {}), {1}}, false);
-    if (!made.ok()) std::abort();
+    if (!made.ok()) give_up(made.error().message);
     encoder = std::make_unique<graft::recipe::RowEncoder>(std::move(*made));
   }
 };
@@ -59,7 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto columns = graft::parse_ordered_json(text);
   if (!columns.ok() || !columns->is_object()) return 0;
   auto reader = graft::recipe::RowReader::create(parts.config);
-  if (!reader.ok()) std::abort();
+  if (!reader.ok()) give_up(reader.error().message);
   const auto row = reader->read({.number = 1, .line = 1, .columns = std::move(*columns)});
   if (!row.ok()) return 0;
   (void)parts.encoder->prompt(*row);
