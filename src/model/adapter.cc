@@ -54,8 +54,11 @@ void Adapter::lay_out() {
       part.rank = even(target.rank);
       part.scale = target.scale;
       lora.total_rank += part.rank;
+      lora.scales.resize(static_cast<size_t>(lora.total_rank), target.scale);
       lora.parts.push_back(part);
     }
+    lora.scales.resize(
+        static_cast<size_t>((lora.total_rank + ops::cpu::kPanel - 1) / ops::cpu::kPanel * ops::cpu::kPanel));
     for (size_t i = first; i < last; ++i) {
       places_[i].bt = masters;
       masters += even(targets_[i].rank) * out_features(spec_, targets_[i].projection);
@@ -107,10 +110,10 @@ void Adapter::repack_as() {
         add(masters + places_[target].a, in, lora.total_rank, true, lora.at);
         lora.grad_a = gradients + places_[target].a;
       }
+      add(masters + places_[target].a, lora.total_rank, in, false, lora.a);
       for (ops::LoraPart& part : lora.parts) {
         const int64_t out = out_features(spec_, targets_[target].projection);
         const Place& place = places_[target];
-        add(masters + place.a, part.rank, in, false, part.a);
         add(masters + place.bt, out, part.rank, true, part.b);
         if (trainable_) {
           add(masters + place.bt, part.rank, out, false, part.bt);

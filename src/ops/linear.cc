@@ -38,10 +38,18 @@ template <class T>
 void shrink_inputs(const Call& call, const at::Tensor& x, at::Tensor& t) {
   std::vector<cpu::Shrink> jobs;
   for (const LoraSegment& s : call.segments) {
-    for (const LoraPart& part : s.lora->parts) {
-      jobs.push_back({s.row_begin, s.row_end, part.a, part.rank, x.size(1), data<T>(x), x.size(1), part.scale,
-                      mutable_data<T>(t) + part.column, t.size(1)});
-    }
+    cpu::Shrink job;
+    job.row_begin = s.row_begin;
+    job.row_end = s.row_end;
+    job.packed = s.lora->a;
+    job.n = s.lora->total_rank;
+    job.k = x.size(1);
+    job.x = data<T>(x);
+    job.ldx = x.size(1);
+    job.alphas = s.lora->scales.data();
+    job.t = mutable_data<T>(t);
+    job.ldt = t.size(1);
+    jobs.push_back(job);
   }
   cpu::shrink<T>(jobs);
 }
@@ -96,8 +104,18 @@ at::Tensor shrink_gradients(const Call& call, const at::Tensor& dy) {
   for (const LoraSegment& s : call.segments) {
     for (const LoraPart& part : s.lora->parts) {
       const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
-      jobs.push_back({s.row_begin, s.row_end, part.bt, part.rank, w.n, data<T>(dy) + w.column, dy.size(1), part.scale,
-                      mutable_data<T>(dt) + part.column, dt.size(1)});
+      cpu::Shrink job;
+      job.row_begin = s.row_begin;
+      job.row_end = s.row_end;
+      job.packed = part.bt;
+      job.n = part.rank;
+      job.k = w.n;
+      job.x = data<T>(dy) + w.column;
+      job.ldx = dy.size(1);
+      job.alpha = part.scale;
+      job.t = mutable_data<T>(dt) + part.column;
+      job.ldt = dt.size(1);
+      jobs.push_back(job);
     }
   }
   cpu::shrink<T>(jobs);

@@ -45,9 +45,10 @@ struct TestLora {
   LoraLinear lora;
 };
 
+// Part p has the scale (p + 1) * scale.
 std::unique_ptr<TestLora> make_lora(const LinearWeight& weight, const std::vector<int64_t>& ranks, double scale) {
   auto t = std::make_unique<TestLora>();
-  t->packed.reserve(ranks.size() * 3 + 1);
+  t->packed.reserve(ranks.size() * 2 + 2);
   const auto keep = [&](const at::Tensor& dense) {
     t->packed.push_back(pack_linear({dense}, weight.dtype));
     return t->packed.back().parts[0].packed;
@@ -67,8 +68,8 @@ std::unique_ptr<TestLora> make_lora(const LinearWeight& weight, const std::vecto
     part.part = static_cast<int64_t>(p);
     part.column = t->lora.total_rank;
     part.rank = even;
-    part.scale = static_cast<float>(scale);
-    part.a = keep(a);
+    part.scale = static_cast<float>(scale * static_cast<double>(p + 1));
+    t->lora.scales.resize(static_cast<size_t>(t->lora.total_rank + even), part.scale);
     part.b = keep(b);
     part.bt = keep(b.t());
     part.grad_bt = t->grad_bt.back().mutable_data_ptr<float>();
@@ -82,6 +83,8 @@ std::unique_ptr<TestLora> make_lora(const LinearWeight& weight, const std::vecto
     all.narrow(0, row, a.size(0)).copy_(a);
     row += a.size(0);
   }
+  t->lora.a = keep(all);
+  t->lora.scales.resize(static_cast<size_t>((t->lora.total_rank + 15) / 16 * 16));
   t->lora.at = keep(all.t());
   t->grad_a = at::zeros({t->lora.total_rank, weight.in_features});
   t->lora.grad_a = t->grad_a.mutable_data_ptr<float>();
@@ -105,8 +108,10 @@ TEST_P(OpsTest, LinearWithGraftsEqualsTheComposedOp) {
     const std::vector<LoraSegment> segments = {{0, cut, &first->lora}, {cut, tokens, &second->lora}};
     std::vector<DenseLora> loras;
     for (size_t p = 0; p < 2; ++p) {
-      if (cut > 0) loras.push_back({0, cut, weight.parts[p].column, first->a[p], first->b[p], 0.5});
-      loras.push_back({cut, tokens, weight.parts[p].column, second->a[p], second->b[p], 2.0});
+      if (cut > 0)
+        loras.push_back({0, cut, weight.parts[p].column, first->a[p], first->b[p], 0.5 * static_cast<double>(p + 1)});
+      loras.push_back(
+          {cut, tokens, weight.parts[p].column, second->a[p], second->b[p], 2.0 * static_cast<double>(p + 1)});
     }
     const at::Tensor x = random({tokens, in}).to(dtype());
     const std::vector<LoraSegment> used(segments.begin() + (cut > 0 ? 0 : 1), segments.end());
@@ -130,7 +135,7 @@ TEST_P(OpsTest, GradientsOfLinearEqualTheComposedOps) {
   for (size_t p = 0; p < 2; ++p) {
     t->a[p].set_requires_grad(true);
     t->b[p].set_requires_grad(true);
-    loras.push_back({0, tokens, weight.parts[p].column, t->a[p], t->b[p], 0.7});
+    loras.push_back({0, tokens, weight.parts[p].column, t->a[p], t->b[p], 0.7 * static_cast<double>(p + 1)});
   }
   const at::Tensor y = linear_composed(x, unpack_linear(weight), loras);
   const auto expected =
@@ -165,9 +170,10 @@ TEST_P(OpsTest, RowsOfLinearDoNotDependOnTheirNeighbours) {
   const auto first = make_lora(weight, {8, 8}, 1.0);
   const auto second = make_lora(weight, {4, 16}, 1.0);
   const at::Tensor x = random({150, 64}).to(dtype());
-  const std::vector<LoraSegment> segments = {{0, 1, &first->lora}, {1, 3, &second->lora}, {10, 140, &first->lora}};
+  const std::vector<LoraSegment> segments = {
+      {0, 1, &first->lora}, {1, 3, &second->lora}, {3, 4, &first->lora}, {10, 140, &second->lora}};
   const at::Tensor all = linear(x, weight, segments);
-  for (const int64_t row : {0, 1, 2, 5, 10, 77, 139, 145}) {
+  for (const int64_t row : {0, 1, 2, 3, 5, 10, 77, 139, 145}) {
     std::vector<LoraSegment> alone;
     for (const LoraSegment& s : segments) {
       if (row >= s.row_begin && row < s.row_end) alone.push_back({0, 1, s.lora});

@@ -54,8 +54,10 @@ struct Factors {
         b(random({weight.out_features, rank}, 0.2)),
         packed_a(pack_linear({a}, weight.dtype)),
         packed_b(pack_linear({b}, weight.dtype)) {
-    lora.parts.push_back({0, 0, rank, 0.5F, packed_a.parts[0].packed, packed_b.parts[0].packed});
+    lora.parts.push_back({0, 0, rank, 0.5F, packed_b.parts[0].packed});
     lora.total_rank = rank;
+    lora.a = packed_a.parts[0].packed;
+    lora.scales.assign(static_cast<size_t>((rank + 15) / 16 * 16), 0.5F);
   }
   at::Tensor a, b;
   LinearWeight packed_a, packed_b;
@@ -135,11 +137,15 @@ TEST_P(QuantTest, ARowDoesNotDependOnItsNeighbours) {
   const Factors first(weight, 4);
   const Factors second(weight, 8);
   const at::Tensor x = random({40, 576}).to(at::kBFloat16);
-  const std::vector<LoraSegment> segments = {{3, 9, &first.lora}, {9, 33, &second.lora}};
+  // A few rows each, as in decoding, beside a long run.
+  const std::vector<LoraSegment> segments = {
+      {3, 4, &first.lora}, {4, 9, &second.lora}, {9, 10, &first.lora}, {10, 12, &second.lora}, {12, 33, &first.lora}};
   const at::Tensor together = linear(x, weight, segments);
   for (int64_t row = 0; row < x.size(0); ++row) {
     std::vector<LoraSegment> own;
-    if (row >= 3 && row < 33) own = {{0, 1, row < 9 ? &first.lora : &second.lora}};
+    for (const LoraSegment& s : segments) {
+      if (row >= s.row_begin && row < s.row_end) own = {{0, 1, s.lora}};
+    }
     EXPECT_TRUE(at::equal(linear(x.narrow(0, row, 1).contiguous(), weight, own), together.narrow(0, row, 1))) << row;
   }
 }

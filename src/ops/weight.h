@@ -38,7 +38,6 @@ struct LoraPart {
   int64_t column = 0;  // of t: where this part's rank begins
   int64_t rank = 0;    // even
   float scale = 1.0F;
-  const void* a = nullptr;   // packed [rank, in]
   const void* b = nullptr;   // packed [n, rank]
   const void* bt = nullptr;  // packed [rank, n]; training only
   float* grad_bt = nullptr;  // [rank, n] float32, accumulated; training only
@@ -48,6 +47,8 @@ struct LoraPart {
 struct LoraLinear {
   std::vector<LoraPart> parts;
   int64_t total_rank = 0;       // columns of t
+  const void* a = nullptr;      // packed [total_rank, in]: the A of all parts
+  std::vector<float> scales;    // of each column of t, total_rank rounded up to 16
   const void* at = nullptr;     // packed [in, total_rank]; training only
   float* grad_a = nullptr;      // [total_rank, in] float32, accumulated; training only
   float dropout = 0.0F;         // of the input of A; training only

@@ -15,10 +15,10 @@ namespace {
 
 constexpr int64_t kPackedRowsLimit = 4096;  // rows of W in one transposed scratch panel: keeps it in L2
 
-// One block of columns of rows [begin, end).
+// One block of columns of rows [begin, end). `wide`: where the sums [m, 64] go if short runs are finished apart.
 template <class T>
-void product_block(const ProductArgs& args, const std::vector<Run>& runs, const ColumnBlock& block, int64_t begin,
-                   int64_t end) {
+void product_block(const ProductArgs& args, std::span<const Run> runs, const ColumnBlock& block, int64_t begin,
+                   int64_t end, float* wide) {
   const WeightPart& part = args.parts[static_cast<size_t>(block.part)];
   const int panels = static_cast<int>((block.count + kPanel - 1) / kPanel);
   const auto& kernels = typed_kernels<T>();
@@ -29,12 +29,15 @@ void product_block(const ProductArgs& args, const std::vector<Run>& runs, const 
     base.b[p] = static_cast<const T*>(part.packed) + (block.first / kPanel + p) * panel_elements(args.k);
   }
   const std::span<const Run> touched = runs_of_rows(runs, begin, end);
+  const NextBlock next(base.b[0], kTilePanels * panel_elements(args.k) * static_cast<int64_t>(sizeof(T)), begin, end,
+                       args.m);
 
-  if (touched.size() == 1) {
+  if (touched.size() == 1 && (wide == nullptr || !is_short(touched.front()))) {
     const Graft* graft = touched.front().graft[static_cast<size_t>(block.part)];
     for_tiles(begin, end, [&](int64_t row, int rows) {
       TileArgs tile = base;
       tile.a = row_of<T>(args.a, args.lda, row);
+      next.set(tile, row);
       if (graft != nullptr) set_graft<T>(tile, *graft, row, block.first, panels);
       set_output<T>(tile, args, row, part.column + block.first, block.count);
       kernels.tile[rows - 1][panels - 1](tile);
@@ -42,17 +45,21 @@ void product_block(const ProductArgs& args, const std::vector<Run>& runs, const 
     return;
   }
   // Several adapters: the base product in full tiles, kept as float32, then each run takes its chain up again.
-  auto* sums = static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+  float* sums = wide != nullptr ? wide + begin * kBlockColumns
+                                : static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
   for_tiles(begin, end, [&](int64_t row, int rows) {
     TileArgs tile = base;
     tile.a = row_of<T>(args.a, args.lda, row);
+    next.set(tile, row);
     tile.c = sums + (row - begin) * kBlockColumns;
     tile.ldc = kBlockColumns;
     tile.c_is_float = true;
     tile.n = static_cast<int>(panels * kPanel);
     kernels.tile[rows - 1][panels - 1](tile);
   });
-  finish_block<T>(args, touched, block, begin, end, sums);
+  for (const Run& run : touched) {
+    if (wide == nullptr || !is_short(run)) finish_run<T>(args, run, block, begin, end, sums);
+  }
 }
 
 // Transposed panels of rows [n0, n0 + count) of all parts laid one after the other, columns [16 j, 16 j + 16).
@@ -77,11 +84,14 @@ void product(const ProductArgs& args) {
   const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
   const std::vector<Run> runs = row_runs(args, args.parts.size());
   const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
+  float* wide = wide_sums(args, runs, blocks.size());
   parallel_for(static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
     const int64_t begin = task % chunks * kChunkRows;
-    product_block<T>(args, runs, blocks[static_cast<size_t>(task / chunks)], begin,
-                     std::min(args.m, begin + kChunkRows));
+    const int64_t block = task / chunks;
+    product_block<T>(args, runs, blocks[static_cast<size_t>(block)], begin, std::min(args.m, begin + kChunkRows),
+                     wide == nullptr ? nullptr : wide + block * args.m * kBlockColumns);
   });
+  if (wide != nullptr) finish_short_runs<T>(args, runs, blocks, wide);
 }
 
 template <class T>
@@ -156,24 +166,34 @@ void shrink(std::span<const Shrink> jobs) {
       tasks.push_back({&job, row, std::min(job.row_end, row + kChunkRows)});
     }
   }
-  parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+  const auto count = static_cast<int64_t>(tasks.size());
+  parallel_for(count, [&](int64_t i) {
     const Task& task = tasks[static_cast<size_t>(i)];
     const Shrink& job = *task.job;
+    // Few rows of many adapters: the next adapter comes from memory meanwhile.
+    const int64_t next = i + parallel_threads();
+    const bool ask = task.end - task.begin <= kTileRows && next < count;
     for (int64_t j = 0; j < job.n; j += kBlockColumns) {
-      const int64_t count = std::min(kBlockColumns, job.n - j);
-      const int panels = static_cast<int>((count + kPanel - 1) / kPanel);
+      const int64_t columns = std::min(kBlockColumns, job.n - j);
+      const int panels = static_cast<int>((columns + kPanel - 1) / kPanel);
+      const int64_t offset = j / kPanel * panel_elements(job.k);
       for_tiles(task.begin, task.end, [&](int64_t row, int rows) {
         TileArgs tile;
         tile.a = row_of<T>(job.x, job.ldx, row);
         tile.lda = job.ldx;
         for (int p = 0; p < panels; ++p) {
-          tile.b[p] = static_cast<const T*>(job.packed) + (j / kPanel + p) * panel_elements(job.k);
+          tile.b[p] = static_cast<const T*>(job.packed) + offset + p * panel_elements(job.k);
         }
         tile.k = job.k;
         tile.alpha = job.alpha;
+        tile.alphas = job.alphas == nullptr ? nullptr : job.alphas + j;
+        if (ask) {
+          tile.ahead = static_cast<const T*>(tasks[static_cast<size_t>(next)].job->packed) + offset;
+          tile.ahead_bytes = panels * panel_elements(job.k) * static_cast<int64_t>(sizeof(T));
+        }
         tile.c = static_cast<T*>(job.t) + row * job.ldt + j;
         tile.ldc = job.ldt;
-        tile.n = static_cast<int>(count);
+        tile.n = static_cast<int>(columns);
         typed_kernels<T>().tile[rows - 1][panels - 1](tile);
       });
     }

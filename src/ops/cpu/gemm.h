@@ -52,7 +52,7 @@ void product(const ProductArgs& args);
 template <class T>
 void product_transposed(const ProductArgs& args);
 
-// One low-rank projection of a range of rows: t[rows, column .. column + n) = alpha * x[rows] A^T, A packed [n, k].
+// One low-rank projection of a range of rows: t[rows, 0 .. n) = alpha * x[rows] A^T, A packed [n, k].
 struct Shrink {
   int64_t row_begin = 0, row_end = 0;
   const void* packed = nullptr;
@@ -60,7 +60,8 @@ struct Shrink {
   const void* x = nullptr;  // indexed by the absolute row
   int64_t ldx = 0;
   float alpha = 1.0F;
-  void* t = nullptr;  // type T, indexed by the absolute row, already at the column
+  const float* alphas = nullptr;  // [n rounded up to 16]: one for each column, instead of alpha
+  void* t = nullptr;              // type T, indexed by the absolute row, already at the first column
   int64_t ldt = 0;
 };
 // All of them in one parallel region.

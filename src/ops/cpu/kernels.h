@@ -36,8 +36,11 @@ struct TileArgs {
   const float* init = nullptr;  // [rows, 16 * panels] or nullptr
   int64_t ldinit = 0;
   float alpha = 1.0F;
-  const float* add = nullptr;  // [rows, n] or nullptr
+  const float* alphas = nullptr;  // [16 * panels]: one for each column, instead of alpha
+  const float* add = nullptr;     // [rows, n] or nullptr
   int64_t ldadd = 0;
+  const void* ahead = nullptr;  // what will be needed soon: asked for from memory while the tile is computed
+  int64_t ahead_bytes = 0;
   void* c = nullptr;  // [rows, n]
   int64_t ldc = 0;
   bool c_is_float = false;  // else c has the type of a and b
@@ -60,8 +63,10 @@ struct QuantTileArgs {
   int64_t ldg = 0;
   const void* b[kTilePanels] = {};  // records of each panel
   int64_t groups = 0;               // even for kInt8
-  int64_t ahead = 0;                // bytes from what is read to what is asked for from memory; 0: nothing
-  float* c = nullptr;               // [rows, 16 * panels]
+  int64_t near = 0;                 // bytes from what is read of a panel to what is asked for from memory; 0: nothing
+  const void* ahead = nullptr;      // as of TileArgs
+  int64_t ahead_bytes = 0;
+  float* c = nullptr;  // [rows, 16 * panels]
   int64_t ldc = 0;
 };
 using QuantTileFn = void (*)(const QuantTileArgs&);

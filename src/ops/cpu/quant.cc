@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kSerialRows = 4;  // as few are quantised sooner than handed to another thread
 constexpr int64_t kTaskRows = 4;
-constexpr int64_t kNearAhead = 2 * kInt8Record;  // bytes
+constexpr int64_t kNear = 2 * kInt8Record;  // bytes
 
 // The activations of a product, quantised. Memory is the calling thread's scratch.
 struct QuantisedRows {
@@ -50,12 +50,13 @@ QuantisedRows quantise_rows(const ProductArgs& args) {
 // One block of columns of rows [begin, end): base products as float32, then adapters, additions and conversion.
 template <class T>
 void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<const Run> runs,
-                 const ColumnBlock& block, int64_t begin, int64_t end) {
+                 const ColumnBlock& block, int64_t begin, int64_t end, float* wide) {
   const WeightPart& part = args.parts[static_cast<size_t>(block.part)];
   const int panels = static_cast<int>((block.count + kPanel - 1) / kPanel);
   const QuantKernels& quant = kernels().quant;
   const auto& tiles = args.format == WeightFormat::kInt8 ? quant.int8_tile : quant.int4_tile;
-  auto* sums = static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+  float* sums = wide != nullptr ? wide + begin * kBlockColumns
+                                : static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
   QuantTileArgs tile;
   tile.groups = rows.groups;
   tile.ldq = rows.groups * kQuantGroup;
@@ -65,21 +66,19 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
     tile.b[p] =
         static_cast<const char*>(part.packed) + (block.first / kPanel + p) * quant_panel_bytes(args.format, args.k);
   }
-  // A single tile of rows asks for what it reads itself two groups later; of several, the last asks for the block that
-  // this thread is likely to take next.
-  const int64_t block_bytes = kTilePanels * quant_panel_bytes(args.format, args.k);
-  const int64_t next_block = parallel_threads() * block_bytes;
-  const bool single = end - begin <= kTileRows;
+  const NextBlock next(tile.b[0], kTilePanels * quant_panel_bytes(args.format, args.k), begin, end, args.m);
+  tile.near = end - begin <= kTileRows ? kNear : 0;
   for_tiles(begin, end, [&](int64_t row, int count) {
-    const bool last = row + count == end;
-    tile.ahead = single ? kNearAhead : last && end == args.m ? next_block : 0;
+    next.set(tile, row);
     tile.q = rows.q + row * tile.ldq;
     tile.scale = rows.scale + row * tile.ldg;
     tile.sum = rows.sum + row * tile.ldg;
     tile.c = sums + (row - begin) * kBlockColumns;
     tiles[count - 1][panels - 1](tile);
   });
-  finish_block<T>(args, runs_of_rows(runs, begin, end), block, begin, end, sums);
+  for (const Run& run : runs_of_rows(runs, begin, end)) {
+    if (wide == nullptr || !is_short(run)) finish_run<T>(args, run, block, begin, end, sums);
+  }
 }
 
 }  // namespace
@@ -90,11 +89,14 @@ void quant_product(const ProductArgs& args) {
   const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
   const std::vector<Run> runs = row_runs(args, args.parts.size());
   const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
+  float* wide = wide_sums(args, runs, blocks.size());
   parallel_for(static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
     const int64_t begin = task % chunks * kChunkRows;
-    quant_block<T>(args, rows, runs, blocks[static_cast<size_t>(task / chunks)], begin,
-                   std::min(args.m, begin + kChunkRows));
+    const int64_t block = task / chunks;
+    quant_block<T>(args, rows, runs, blocks[static_cast<size_t>(block)], begin, std::min(args.m, begin + kChunkRows),
+                   wide == nullptr ? nullptr : wide + block * args.m * kBlockColumns);
   });
+  if (wide != nullptr) finish_short_runs<T>(args, runs, blocks, wide);
 }
 
 template void quant_product<float>(const ProductArgs&);
