@@ -8,6 +8,7 @@ writes FOLDER/cases.jsonl: {"source", "variables"} and "text", or "error" where 
 import itertools
 import json
 import pathlib
+import random
 import sys
 
 from transformers.utils import chat_template_utils
@@ -224,6 +225,12 @@ html | e, html | escape, (html | e) is escaped, html is escaped, (html | e) | e,
 'a b/c?é&=' | urlencode, {'a': 'x y', 'b/': 1} | urlencode, [('k', 'v w')] | urlencode, 5 | urlencode, '' | urlencode
 {'a': 1, 'b': none, 'c': '<'} | xmlattr, {'a': 1} | xmlattr(false), {} | xmlattr
 {'a b': 1} | xmlattr
+html | striptags, '<p>a  <b>b</b>\n<!-- <i> -->c</p> d' | striptags, 'a < b <c' | striptags, '<!-- never' | striptags, 5 | striptags, '&lt;b&gt; &amp;amp; &quot;x&#39; &apos;&nbsp;y &#x41;&#65 &#128; &#0; &#xD800; &#x110000; &#1; &#; & &; &amp' | striptags, '' | striptags
+(html | e) | striptags
+'the quick brown-fox, semi-detached jumps -- over the lazy--dog' | wordwrap(10), s | wordwrap(3), s | wordwrap(5, false), 'a-b c-d' | wordwrap(2), '' | wordwrap, '\n\nx' | wordwrap, 'ab' | wordwrap(1, wrapstring='|')
+'extraordinary-long-hyphenated-word x' | wordwrap(14), 'extraordinary-long-hyphenated-word x' | wordwrap(14, break_on_hyphens=false), '--abc-def----' | wordwrap(4), lines | wordwrap(1), u | wordwrap(4), spaced | wordwrap(2)
+5 | wordwrap
+s | wordwrap(0)
 'ff' | int(0, 16), '0xff' | int(0, 16), '0b11' | int(base=2), '0o17' | int(base=8), 'zz' | int(7, 36), '1_000' | int, '0x1f' | int(0, 0), '12' | int(base=8), '-0x1f' | int(base=16)
 'upper' is filter, 'nope' is filter, 'odd' is test, 'nope' is test, 5 is sameas(5) or true
 [1, 2, 3] is eq [1, 2, 3], (1, 2) == [1, 2], {'a': 1} == {'a': 1.0}, {'a': 1, 'b': 2} == {'b': 2, 'a': 1}
@@ -399,7 +406,16 @@ def whitespace_templates():
     yield from ["a\n", "a\n\n", "\n", "\r\na\r\n{{ n }}\r\n", "a\r{% if yes %}\rb{% endif %}\r", "{{ '\r\n' }}x", "{%- if yes -%}\n\n a \n\n{%- endif -%}\n"]
 
 
+def wrapped_texts():
+    rng = random.Random(9)
+    for _ in range(200):
+        text = "".join(rng.choices(["a", "b", "é", "1", "-", "--", " ", "_", "!", ",", "(", "\u00a0", "word", "x-y"], k=rng.randint(0, 30)))
+        options = "".join(rng.choice(["", f", {option}=false"]) for option in ("break_long_words", "break_on_hyphens"))
+        yield "{{ " + json.dumps(text) + f" | wordwrap({rng.randint(1, 12)}{options}) | tojson }}}}"
+
+
 def sources():
+    yield from wrapped_texts()
     for line in EXPRESSIONS:
         yield "{{ " + line + " }}"
     yield from TEMPLATES

@@ -23,8 +23,8 @@ Value apply_filter(Evaluator& evaluator, std::string_view name, const Value& inp
   const Filter filter = find_filter(name);
   if (filter == nullptr) fail("filter " + quoted(name) + " is not supported");
   // Most filters would have to keep escaping what they put in.
-  static constexpr std::string_view kForSafeText[] = {"safe",    "string", "tojson", "length",      "count",
-                                                      "default", "d",      "e",      "forceescape", "escape"};
+  static constexpr std::string_view kForSafeText[] = {"safe", "string", "tojson",      "length", "count",    "default",
+                                                      "d",    "e",      "forceescape", "escape", "striptags"};
   const bool is_safe = input.as_text() != nullptr && input.as_text()->safe();
   if (is_safe && std::find(std::begin(kForSafeText), std::end(kForSafeText), name) == std::end(kForSafeText)) {
     fail("filter " + quoted(name) + " on text that went through 'safe' is not supported");

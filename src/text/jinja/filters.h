@@ -14,4 +14,8 @@ const FilterTable& text_filters();
 const FilterTable& sequence_filters();
 const FilterTable& web_filters();
 
+// Those with a story of their own.
+Value wordwrap_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments);
+Value striptags_filter(Evaluator& evaluator, const Value& input, CallArguments& arguments);
+
 }  // namespace graft::text::jinja

@@ -93,7 +93,7 @@ Value xmlattr_filter(Evaluator& evaluator, const Value& input, CallArguments& ar
   return evaluator.text(std::move(spaced));
 }
 
-// Published chat templates use none of these; each would need tables or rules of other libraries.
+// No chat template makes links of a text.
 Value refused_filter(Evaluator& /*evaluator*/, const Value& /*input*/, CallArguments& arguments) {
   fail("filter '" + arguments.callee + "' is refused: it is for web pages");
 }
@@ -107,9 +107,9 @@ const FilterTable& web_filters() {
       {"forceescape", forceescape_filter},
       {"urlencode", urlencode_filter},
       {"xmlattr", xmlattr_filter},
-      {"striptags", refused_filter},
+      {"striptags", striptags_filter},
       {"urlize", refused_filter},
-      {"wordwrap", refused_filter},
+      {"wordwrap", wordwrap_filter},
   };
   return table;
 }
