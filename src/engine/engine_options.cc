@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
 
 #include "recipe/memory_plan.h"
 #include "runtime/executor/executor.h"
@@ -21,6 +24,25 @@ int64_t cache_tokens(const LoadedModel& model, const EngineOptions& options, int
   const int64_t per_token = runtime::kv_bytes_per_token(model.decoder->spec(), model.decoder->dtype());
   const auto affordable = static_cast<int64_t>(kCacheFraction * static_cast<double>(memory)) / per_token;
   return std::min(kDefaultCacheTokens, affordable);
+}
+
+Result<std::map<std::string, double>> parse_weights(const std::vector<std::string>& pairs) {
+  std::map<std::string, double> weights;
+  for (const std::string& pair : pairs) {
+    const size_t equals = pair.rfind('=');
+    const char* number = equals == std::string::npos ? "" : pair.c_str() + equals + 1;
+    char* end = nullptr;
+    const double weight = std::strtod(number, &end);
+    if (equals == std::string::npos || *number == '\0' || *end != '\0' || !(weight > 0) || !std::isfinite(weight)) {
+      return invalid(fmt::format("--tenant-weights {}: write NAME=NUMBER with a number over 0", pair));
+    }
+    weights[pair.substr(0, equals)] = weight;
+  }
+  return weights;
+}
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(std::min(seconds, 1e9) * 1000));
 }
 
 }  // namespace
@@ -64,6 +86,34 @@ void EngineOptions::add_to(CLI::App& command) {
       ->envname("ADAPTER_MEMORY_FRACTION")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  command
+      .add_option("--adapter-cycle-time-s", adapter_cycle_time_s, "seconds that an adapter may stay while others wait")
+      ->envname("ADAPTER_CYCLE_TIME_S")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  add_scheduling_to(command);
+}
+
+void EngineOptions::add_scheduling_to(CLI::App& command) {
+  command
+      .add_option("--scheduling", scheduling, "fair (between tenants and their adapters) or fcfs (in order of arrival)")
+      ->envname("SCHEDULING")
+      ->check(CLI::IsMember({"fair", "fcfs"}))
+      ->capture_default_str();
+  command.add_option("--tenant-weights", tenant_weights, "NAME=NUMBER,...: shares of tenants beside the others' 1")
+      ->envname("TENANT_WEIGHTS")
+      ->delimiter(',');
+  command
+      .add_option("--max-tenant-share", max_tenant_share,
+                  "share of --max-concurrent-requests that one tenant may hold; not for requests without a tenant")
+      ->envname("MAX_TENANT_SHARE")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command
+      .add_option("--max-request-time-s", max_request_time_s,
+                  "seconds after which a request ends with what it has; 0: no limit")
+      ->envname("MAX_REQUEST_TIME_S")
+      ->check(CLI::NonNegativeNumber);
 }
 
 Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, const EngineOptions& options) {
@@ -77,6 +127,12 @@ Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, 
   limits.max_total_tokens = options.max_total_tokens;
   limits.max_active_adapters = options.max_active_adapters;
   limits.adapter_memory_bytes = static_cast<int64_t>(options.adapter_memory_fraction * static_cast<double>(memory));
+  limits.adapter_cycle = milliseconds(options.adapter_cycle_time_s);
+  limits.scheduling =
+      options.scheduling == "fcfs" ? serving::Scheduling::kFirstComeFirstServed : serving::Scheduling::kFair;
+  limits.max_tenant_share = options.max_tenant_share;
+  GRAFT_TRY(limits.tenant_weights, parse_weights(options.tenant_weights));
+  limits.max_request_time = milliseconds(options.max_request_time_s);
   return serving::Engine::create(std::move(executor), model.tokenizer, model.decoder->spec().eos_token_ids, limits);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/loaded_model.h"
@@ -23,8 +24,16 @@ struct EngineOptions {
   int32_t max_batch_size = 256;
   int32_t max_active_adapters = 1024;
   double adapter_memory_fraction = 0.1;
+  double adapter_cycle_time_s = 2;
+  std::string scheduling = "fair";
+  double max_tenant_share = 0.9;
+  std::vector<std::string> tenant_weights;
+  double max_request_time_s = 0;  // 0: no limit
 
   void add_to(CLI::App& command);
+
+ private:
+  void add_scheduling_to(CLI::App& command);
 };
 
 // Sizes the cache by the machine's memory where it is not given.

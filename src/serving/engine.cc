@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "runtime/kv_blocks.h"
 #include "serving/adapter_loader.h"
 #include "serving/adapter_pool.h"
+#include "serving/admission.h"
 #include "serving/request.h"
 #include "serving/scheduler.h"
 
@@ -30,6 +32,22 @@ EngineLimits resolve(EngineLimits limits, const runtime::StepModelInfo& model) {
   limits.max_concurrent_requests = std::max(limits.max_concurrent_requests, 1);
   limits.max_active_adapters = std::max(limits.max_active_adapters, 1);
   return limits;
+}
+
+// The sooner of the two limits; max() where there is none.
+Clock::time_point deadline_of(Clock::time_point submitted, std::chrono::nanoseconds asked,
+                              std::chrono::nanoseconds limit) {
+  const std::chrono::nanoseconds time = asked.count() > 0 && limit.count() > 0 ? std::min(asked, limit) : asked + limit;
+  if (time.count() <= 0 || time > Clock::time_point::max() - submitted) return Clock::time_point::max();
+  return submitted + time;
+}
+
+std::shared_ptr<const std::vector<ResidentAdapter>> snapshot(const std::vector<const AdapterEntry*>& residents) {
+  auto copy = std::make_shared<std::vector<ResidentAdapter>>();
+  for (const AdapterEntry* entry : residents) {
+    copy->push_back({entry->ref.id, entry->bytes, entry->ready_since - entry->load_began});
+  }
+  return copy;
 }
 
 size_t logit_rows(const PlannedSlice& slice) {
@@ -55,6 +73,7 @@ class EngineImpl final : public Engine {
   [[nodiscard]] EngineStats stats() const override;
   [[nodiscard]] const EngineLimits& limits() const override { return limits_; }
   [[nodiscard]] bool healthy() const override;
+  [[nodiscard]] std::chrono::seconds retry_after() const override;
   void add_adapter(const std::string& id, std::shared_ptr<const runtime::AdapterWeights> weights) override;
 
  private:
@@ -76,6 +95,7 @@ class EngineImpl final : public Engine {
   void turn(Messages& messages);
   void handle(Messages& messages);
   void begin(std::unique_ptr<Request>& request);
+  void end_overdue();
   void update_adapters();
   void run_step();
   Result<std::span<const float>> forward(std::span<const PlannedSlice> plan, size_t& rows);
@@ -102,7 +122,8 @@ class EngineImpl final : public Engine {
   Messages messages_;
   std::unordered_map<std::string, NamedAdapter> named_adapters_;
   RequestId last_id_ = 0;
-  int32_t requests_ = 0;  // that have not had their last event
+  Admission admission_;  // counts the requests that have not had their last event
+  uint64_t cancels_ = 0;
   bool stop_ = false;
   EngineStats stats_;
 
@@ -110,13 +131,15 @@ class EngineImpl final : public Engine {
   std::atomic<Clock::rep> busy_since_{0};  // 0: sleeping
 
   // The model thread's own.
-  FirstComeFirstServed policy_;
+  const std::unique_ptr<SchedulingPolicy> policy_;
   runtime::BlockPool blocks_;
   Scheduler scheduler_;
   AdapterPool adapters_;
   std::unordered_map<RequestId, std::unique_ptr<Request>> live_;
+  std::set<std::pair<Clock::time_point, RequestId>> deadlines_;  // of those that have one
   std::vector<runtime::SequenceSlice> slices_;
   EngineStats counts_;
+  uint64_t published_adapters_ = 0;  // AdapterPool::changes() of counts_.residents
 
   AdapterLoader loader_;
   std::thread thread_;
@@ -129,8 +152,10 @@ EngineImpl::EngineImpl(std::unique_ptr<runtime::StepModel> model, std::shared_pt
       tokenizer_(std::move(tokenizer)),
       eos_token_ids_(std::move(eos_token_ids)),
       limits_(resolve(limits, info_)),
+      admission_(limits_.max_concurrent_requests, limits_.max_tenant_share),
+      policy_(make_policy(limits_.scheduling)),
       blocks_(info_.num_blocks, info_.block_size, limits_.prefix_caching),
-      scheduler_({limits_.max_running, limits_.max_step_tokens, kMaxPromptLogitRows}, policy_, blocks_),
+      scheduler_({limits_.max_running, limits_.max_step_tokens, kMaxPromptLogitRows}, *policy_, blocks_),
       adapters_({limits_.max_active_adapters, limits_.adapter_memory_bytes, limits_.adapter_cycle}, adapter_serials_),
       loader_(*model_, [this](uint64_t serial, LoadedAdapter outcome) {
         {
@@ -159,16 +184,19 @@ Result<RequestId> EngineImpl::submit(GenerationRequest request, std::shared_ptr<
   auto pending = std::make_unique<Request>(0, std::move(request), std::move(sink), *tokenizer_, eos_token_ids_);
   // A file system may be slow: never under the lock, nor on the model thread.
   if (!adapter.id.empty()) pending->adapter_files = stat_adapter_files(adapter.id);
+  const std::string& tenant = pending->params.tenant;
+  const auto weight = limits_.tenant_weights.find(tenant);
+  if (weight != limits_.tenant_weights.end()) pending->weight = weight->second;
+  pending->deadline = deadline_of(pending->submitted, pending->params.max_time, limits_.max_request_time);
   RequestId id = 0;
   {
     const std::lock_guard lock(mutex_);
     if (stop_) return cancelled("the engine is shutting down");
-    if (requests_ >= limits_.max_concurrent_requests) return overloaded("Model is overloaded");
+    GRAFT_CHECK_OK(admission_.enter(tenant));
     if (const auto named = named_adapters_.find(adapter.id); !adapter.id.empty() && named != named_adapters_.end()) {
       pending->weights = named->second.weights;
       pending->scope.adapter = named->second.serial;
     }
-    ++requests_;
     id = pending->id = pending->arrival = ++last_id_;
     messages_.submitted.push_back(std::move(pending));
   }
@@ -180,6 +208,7 @@ void EngineImpl::cancel(RequestId id) {
   {
     const std::lock_guard lock(mutex_);
     messages_.cancelled.push_back(id);
+    ++cancels_;
   }
   wake_.notify_one();
 }
@@ -187,8 +216,15 @@ void EngineImpl::cancel(RequestId id) {
 EngineStats EngineImpl::stats() const {
   const std::lock_guard lock(mutex_);
   EngineStats stats = stats_;
+  stats.refused = admission_.refused();
+  stats.cancels = cancels_;
   stats.waiting += static_cast<int32_t>(messages_.submitted.size());
   return stats;
+}
+
+std::chrono::seconds EngineImpl::retry_after() const {
+  const std::lock_guard lock(mutex_);
+  return admission_.retry_after(Clock::now());
 }
 
 bool EngineImpl::healthy() const {
@@ -221,6 +257,7 @@ void EngineImpl::run() {
 
 void EngineImpl::turn(Messages& messages) {
   handle(messages);
+  end_overdue();
   update_adapters();
   run_step();
   publish_stats();
@@ -233,7 +270,7 @@ void EngineImpl::fail_all(Messages& messages, const Error& error) {
     if (request == nullptr) continue;
     {
       const std::lock_guard lock(mutex_);
-      --requests_;
+      admission_.leave(request->params.tenant, Clock::now());
     }
     request->send_error(error);
   }
@@ -244,7 +281,12 @@ bool EngineImpl::receive(Messages& messages) {
   std::unique_lock lock(mutex_);
   if (scheduler_.idle() && adapters_.settled() && messages_.empty() && !stop_) {
     busy_since_ = 0;
-    wake_.wait(lock, [this] { return stop_ || !messages_.empty(); });
+    const auto woken = [this] { return stop_ || !messages_.empty(); };
+    if (deadlines_.empty()) {
+      wake_.wait(lock, woken);
+    } else {
+      wake_.wait_until(lock, deadlines_.begin()->first, woken);
+    }
   }
   busy_since_ = Clock::now().time_since_epoch().count();
   std::swap(messages, messages_);
@@ -264,10 +306,19 @@ void EngineImpl::handle(Messages& messages) {
 void EngineImpl::begin(std::unique_ptr<Request>& request) {
   Request& begun = *request;
   live_.emplace(begun.id, std::move(request));
+  if (begun.deadline != Clock::time_point::max()) deadlines_.emplace(begun.deadline, begun.id);
   if (begun.params.adapter.id.empty() || begun.weights != nullptr) {
     scheduler_.add(begun);
   } else {
     adapters_.want(begun, begun.params.adapter, begun.adapter_files);
+  }
+}
+
+void EngineImpl::end_overdue() {
+  const Clock::time_point now = Clock::now();
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    ++counts_.deadlines;
+    finish(*live_.at(deadlines_.begin()->second), FinishReason::kDeadline);
   }
 }
 
@@ -290,7 +341,9 @@ void EngineImpl::run_step() {
   // Sinks may end requests while the plan is being worked through, and the next plan() overwrites it: own copy.
   const std::vector<PlannedSlice> plan(planned.begin(), planned.end());
   size_t rows = 0;
+  const Clock::time_point began = Clock::now();
   const Result<std::span<const float>> logits = forward(plan, rows);
+  counts_.step_time += Clock::now() - began;
   ++counts_.steps;
   if (!logits.ok()) {
     ++counts_.failed_steps;
@@ -347,9 +400,12 @@ EngineImpl::Samples EngineImpl::sample_rows(const std::vector<PlannedSlice>& pla
 
 Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice> plan, size_t& rows) {
   slices_.clear();
+  counts_.step_sequences = static_cast<int32_t>(plan.size());
+  counts_.step_decodes = 0;
   const Clock::time_point now = Clock::now();
   for (const PlannedSlice& slice : plan) {
     auto& request = static_cast<Request&>(*slice.sequence);
+    if (request.decoding()) ++counts_.step_decodes;
     if (request.first_step == Clock::time_point()) {
       request.first_step = now;
       counts_.prefix_cached_tokens += static_cast<uint64_t>(request.cached_tokens);
@@ -422,9 +478,12 @@ void EngineImpl::finish(Request& request, FinishReason reason) {
   result.prefill = std::move(finished->prefill);
   result.tokens = finished->output.take_tokens();
   result.text = finished->output.take_text();
-  result.queued = finished->first_step - finished->submitted;
-  result.inference = Clock::now() - finished->first_step;
-  result.time_to_first_token = finished->first_token - finished->submitted;
+  // A deadline may come before the first step and the first token.
+  const Clock::time_point now = Clock::now();
+  const auto at_most_now = [now](Clock::time_point time) { return time == Clock::time_point() ? now : time; };
+  result.queued = at_most_now(finished->first_step) - finished->submitted;
+  result.inference = now - at_most_now(finished->first_step);
+  result.time_to_first_token = at_most_now(finished->first_token) - finished->submitted;
   finished->send_result(std::move(result));
 }
 
@@ -435,10 +494,11 @@ std::unique_ptr<Request> EngineImpl::forget(Request& request) {
   scheduler_.remove(request);
   adapters_.release(request);
   request.weights = nullptr;
+  deadlines_.erase({request.deadline, request.id});
   auto node = live_.extract(request.id);
   publish_stats();
   const std::lock_guard lock(mutex_);
-  --requests_;
+  admission_.leave(request.params.tenant, Clock::now());
   return std::move(node.mapped());
 }
 
@@ -450,6 +510,14 @@ void EngineImpl::publish_stats() {
   counts_.cached_blocks = blocks_.cached();
   counts_.loaded_adapters = adapters_.loaded();
   counts_.preemptions = scheduler_.preemptions();
+  counts_.adapters_waiting = adapters_.waiting();
+  counts_.adapter_bytes = adapters_.bytes();
+  counts_.adapter_loads = adapters_.loads();
+  counts_.adapter_evictions = adapters_.evictions();
+  if (published_adapters_ != adapters_.changes()) {
+    published_adapters_ = adapters_.changes();
+    counts_.residents = snapshot(adapters_.residents());
+  }
   const std::lock_guard lock(mutex_);
   stats_ = counts_;
 }

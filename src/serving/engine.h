@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "base/result.h"
 #include "runtime/sampling.h"
 #include "runtime/step_model.h"
+#include "serving/scheduling.h"
 #include "text/tokenizer.h"
 
 namespace graft::serving {
@@ -33,9 +35,13 @@ struct GenerationRequest {
   int32_t num_alternatives = 0;  // most likely tokens to report beside each one; with logprobs only
   runtime::SamplingParams sampling;
   AdapterRef adapter;
+  // Who asks; empty: nobody in particular. Tenants share no cached prefix, and scheduling is fair between them.
+  std::string tenant;
+  // From submit on, adapter load and queue included; then it ends with what it has. 0: the engine's limit alone.
+  std::chrono::nanoseconds max_time{};
 };
 
-enum class FinishReason { kLength, kEos, kStopSequence };
+enum class FinishReason { kLength, kEos, kStopSequence, kDeadline };
 
 struct GeneratedToken {
   int32_t id = 0;
@@ -71,6 +77,7 @@ class GenerationSink {
 
 struct EngineLimits {
   int32_t max_concurrent_requests = 1024;  // waiting and running; more are refused as overloaded
+  double max_tenant_share = 0.9;           // of these, for one tenant; not for requests that name none
   int32_t max_running = 256;               // sequences in a step
   int32_t max_step_tokens = 512;           // tokens in a step: decodes first, the rest goes to prefill chunks
   int32_t max_total_tokens = 0;            // prompt + output of one request; never more than the model and the cache
@@ -80,6 +87,16 @@ struct EngineLimits {
   std::chrono::milliseconds adapter_cycle{2000};  // how long an adapter may stay while others wait for its place
   bool prefix_caching = true;                     // reuse the KV blocks of equal beginnings (same adapter)
   std::chrono::milliseconds stall_after{120000};  // a step that takes longer means unhealthy
+  std::chrono::milliseconds max_request_time{};   // of every request, as GenerationRequest::max_time; 0: no limit
+  Scheduling scheduling = Scheduling::kFair;
+  std::map<std::string, double> tenant_weights;  // their shares of the machine beside each other; 1 where not named
+};
+
+// An adapter in memory.
+struct ResidentAdapter {
+  std::string id;
+  int64_t bytes = 0;
+  std::chrono::nanoseconds load_time{};
 };
 
 struct EngineStats {
@@ -88,7 +105,14 @@ struct EngineStats {
   int32_t cached_blocks = 0;  // contents known to the prefix cache, in use or not; unused ones count as free
   int32_t loaded_adapters = 0;
   uint64_t steps = 0, failed_steps = 0, step_tokens = 0, generated_tokens = 0, preemptions = 0;
-  uint64_t prefix_cached_tokens = 0;  // prompt tokens that were not computed
+  uint64_t prefix_cached_tokens = 0;             // prompt tokens that were not computed
+  int32_t step_sequences = 0, step_decodes = 0;  // in the last step; the others were prefill chunks
+  int32_t adapters_waiting = 0;                  // sequences that wait for an adapter's load; counted in `waiting` too
+  int64_t adapter_bytes = 0;                     // of those loaded and those being loaded
+  uint64_t adapter_loads = 0, adapter_evictions = 0, deadlines = 0, refused = 0;
+  uint64_t cancels = 0;                                           // asked for
+  std::chrono::nanoseconds step_time{};                           // of all steps: the model's
+  std::shared_ptr<const std::vector<ResidentAdapter>> residents;  // least recently used first; null: none so far
 };
 
 using RequestId = uint64_t;
@@ -107,15 +131,17 @@ class Engine {
                                         std::vector<int32_t> eos_token_ids, EngineLimits limits);
   virtual ~Engine() = default;  // cancels what runs, then joins
 
-  // Thread-safe, like everything here. Errors: overloaded; cancelled while the engine is being destroyed; invalid for
-  // parameters out of range and for what can never fit; unsupported for adapter sources other than "local". Everything
-  // later goes to the sink. An adapter's files are looked at now: if they have changed since they were loaded, this and
-  // later requests get the new version.
+  // Thread-safe, like everything here. Errors: overloaded (see retry_after); cancelled while the engine is being
+  // destroyed; invalid for parameters out of range and for what can never fit; unsupported for adapter sources other
+  // than "local". Everything later goes to the sink. An adapter's files are looked at now: if they have changed since
+  // they were loaded, this and later requests get the new version.
   virtual Result<RequestId> submit(GenerationRequest request, std::shared_ptr<GenerationSink> sink) = 0;
   virtual void cancel(RequestId id) = 0;  // the client went away; the sink gets on_error(kCancelled)
   [[nodiscard]] virtual EngineStats stats() const = 0;
   [[nodiscard]] virtual const EngineLimits& limits() const = 0;  // with max_total_tokens resolved
   [[nodiscard]] virtual bool healthy() const = 0;                // the model thread answers
+  // When it makes sense to try again after `overloaded`: about the time that a request spends here now.
+  [[nodiscard]] virtual std::chrono::seconds retry_after() const { return std::chrono::seconds(1); }
 
   // Makes in-memory adapter weights known under an id of source "local" (a training run's own adapter), ahead of any
   // directory of that name. Again with the same id: later requests get the new weights; null removes the id.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <fstream>
@@ -506,6 +507,171 @@ TEST(Engine, MoreAdaptersThanFitTakeTurns) {
   }
   for (const auto& sink : sinks) must(sink->wait());
   EXPECT_LE(engine->stats().loaded_adapters, 1);
+}
+
+TEST(Engine, TenantsShareNoCachedPrefix) {
+  const auto engine = EngineSetup().make();
+  GenerationRequest asked = request(std::vector<int32_t>(17, 3), 2);
+  asked.tenant = "one";
+  const GenerationResult first = must(generate(*engine, asked));
+  EXPECT_EQ(must(generate(*engine, asked)).cached_tokens, 16);
+  asked.tenant = "two";
+  const GenerationResult second = must(generate(*engine, asked));
+  EXPECT_EQ(second.cached_tokens, 0);
+  EXPECT_EQ(ids(second.tokens), ids(first.tokens));
+  asked.tenant = "";
+  EXPECT_EQ(must(generate(*engine, asked)).cached_tokens, 0);
+}
+
+TEST(Engine, OneTenantCannotFillTheQueue) {
+  Gate gate;
+  EngineSetup setup;
+  setup.limits.max_concurrent_requests = 4;
+  setup.limits.max_tenant_share = 0.5;
+  setup.prepare = [&](FakeStepModel& model) {
+    model.before_step = [&](auto) {
+      gate.pass();
+      return Status();
+    };
+  };
+  const auto engine = setup.make();
+  std::vector<std::shared_ptr<RecordingSink>> sinks;
+  const auto submit = [&](const std::string& tenant) {
+    GenerationRequest asked = request({1}, 1);
+    asked.tenant = tenant;
+    sinks.push_back(std::make_shared<RecordingSink>());
+    return engine->submit(asked, sinks.back()).ok();
+  };
+  EXPECT_TRUE(submit("greedy"));
+  EXPECT_TRUE(submit("greedy"));
+  EXPECT_FALSE(submit("greedy"));
+  EXPECT_TRUE(submit("modest"));
+  EXPECT_EQ(engine->stats().refused, 1U);
+  EXPECT_GE(engine->retry_after().count(), 1);
+  gate.open();
+  for (const size_t i : {0U, 1U, 3U}) must(sinks[i]->wait());
+  EXPECT_TRUE(submit("greedy"));
+}
+
+TEST(Engine, ColdAdaptersDoNotWaitForAHotOnesQueue) {
+  for (const Scheduling scheduling : {Scheduling::kFair, Scheduling::kFirstComeFirstServed}) {
+    Gate gate;
+    std::mutex mutex;
+    std::vector<std::string> order;
+    EngineSetup setup;
+    setup.limits.max_running = 1;
+    setup.limits.scheduling = scheduling;
+    setup.prepare = [&](FakeStepModel& model) {
+      model.before_step = [&](auto) {
+        gate.pass();
+        return Status();
+      };
+    };
+    const auto engine = setup.make();
+    for (const char* id : {"hot", "cold"}) engine->add_adapter(id, std::make_shared<FakeAdapter>(1));
+    std::vector<std::shared_ptr<RecordingSink>> sinks;
+    for (const char* id : {"hot", "hot", "hot", "hot", "hot", "cold"}) {
+      GenerationRequest asked = request({1, 2}, 4);
+      asked.adapter.id = id;
+      auto& sink = sinks.emplace_back(std::make_shared<RecordingSink>());
+      sink->end_hook = [&, id] {
+        const std::lock_guard lock(mutex);
+        order.emplace_back(id);
+      };
+      ASSERT_TRUE(engine->submit(asked, sink).ok());
+      if (sinks.size() == 1) gate.wait_for_arrival();  // the first one runs, the others come while it does
+    }
+    gate.open();
+    for (const auto& sink : sinks) must(sink->wait());
+    const auto place = std::ranges::find(order, "cold") - order.begin();
+    EXPECT_EQ(place, scheduling == Scheduling::kFair ? 1 : 5);
+  }
+}
+
+TEST(Engine, ADeadlineEndsARequestWithWhatItHas) {
+  EngineSetup setup;
+  setup.prepare = [](FakeStepModel& model) {
+    model.before_step = [](auto) {
+      std::this_thread::sleep_for(milliseconds(1));
+      return Status();
+    };
+  };
+  const auto engine = setup.make();
+  GenerationRequest asked = request({1}, 200);
+  asked.max_time = milliseconds(30);
+  const GenerationResult result = must(generate(*engine, asked));
+  EXPECT_EQ(result.reason, FinishReason::kDeadline);
+  EXPECT_LT(result.tokens.size(), 200U);
+  EXPECT_GE(result.inference + result.queued, milliseconds(30));
+  EXPECT_EQ(engine->stats().deadlines, 1U);
+  EXPECT_EQ(engine->stats().free_blocks, 64);
+}
+
+TEST(Engine, ADeadlineIsKeptWhileAnAdapterLoads) {
+  Gate gate;
+  EngineSetup setup;
+  setup.limits.max_request_time = milliseconds(20);  // of all requests
+  setup.prepare = [&](FakeStepModel& model) {
+    model.loader = [&](const std::string&) -> Result<std::shared_ptr<const runtime::AdapterWeights>> {
+      gate.pass();
+      return std::shared_ptr<const runtime::AdapterWeights>(std::make_shared<FakeAdapter>(5));
+    };
+  };
+  const auto engine = setup.make();
+  GenerationRequest asked = request({1}, 3);
+  asked.adapter.id = "slow";
+  asked.max_time = std::chrono::hours(1000);  // no way around the engine's limit
+  const GenerationResult result = must(generate(*engine, asked));
+  EXPECT_EQ(result.reason, FinishReason::kDeadline);
+  EXPECT_TRUE(result.tokens.empty());
+  EXPECT_EQ(result.inference.count(), 0);
+  EXPECT_GE(result.queued, milliseconds(20));
+  gate.open();
+}
+
+TEST(Engine, ACancelledRequestIsInNoFurtherStep) {
+  Gate gate;
+  std::atomic<bool> cancelled{false};
+  std::atomic<int> late_steps{0};
+  std::atomic<int> steps{0};
+  EngineSetup setup;
+  setup.prepare = [&](FakeStepModel& model) {
+    model.before_step = [&](auto) {
+      if (cancelled) ++late_steps;
+      if (++steps == 5) gate.pass();
+      return Status();
+    };
+  };
+  const auto engine = setup.make();
+  auto sink = std::make_shared<RecordingSink>();
+  const auto id = engine->submit(request({1}, 200), sink);
+  ASSERT_TRUE(id.ok());
+  gate.wait_for_arrival();  // in the middle of a step
+  engine->cancel(*id);
+  cancelled = true;
+  gate.open();
+  EXPECT_FALSE(sink->wait().ok());
+  EXPECT_EQ(late_steps, 0);
+  EXPECT_EQ(sink->tokens().size(), 5U);
+}
+
+TEST(Engine, ResidentAdaptersAreReported) {
+  EngineSetup setup;
+  setup.limits.max_active_adapters = 2;
+  const auto engine = setup.make();
+  for (const char* id : {"a", "b", "c"}) {
+    GenerationRequest asked = request({1}, 1);
+    asked.adapter.id = id;
+    must(generate(*engine, asked));
+  }
+  const EngineStats stats = engine->stats();
+  ASSERT_NE(stats.residents, nullptr);
+  ASSERT_EQ(stats.residents->size(), 2U);
+  EXPECT_EQ(stats.residents->back().id, "c");
+  EXPECT_EQ(stats.residents->back().bytes, 100);
+  EXPECT_EQ(stats.adapter_loads, 3U);
+  EXPECT_EQ(stats.adapter_evictions, 1U);
+  EXPECT_EQ(stats.adapter_bytes, 200);
 }
 
 TEST(Engine, DestructorCancelsWhatRuns) {

@@ -1,11 +1,27 @@
 #include "serving/request.h"
 
+#include <charconv>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <string>
 #include <utility>
 
+#include "base/digest.h"
+
 namespace graft::serving {
+namespace {
+
+// 64 bits of SHA-256: nobody can make a name that shares another tenant's cached prefixes. 0: no tenant.
+uint64_t tenant_key(const std::string& tenant) {
+  if (tenant.empty()) return 0;
+  const std::string digest = sha256_hex(tenant).substr(0, 16);
+  uint64_t key = 0;
+  std::from_chars(digest.data(), digest.data() + digest.size(), key, 16);
+  return key == 0 ? 1 : key;
+}
+
+}  // namespace
 
 Request::Request(RequestId request_id, GenerationRequest generation, std::shared_ptr<GenerationSink> receiver,
                  const text::Tokenizer& tokenizer, const std::vector<int32_t>& eos_token_ids)
@@ -17,6 +33,8 @@ Request::Request(RequestId request_id, GenerationRequest generation, std::shared
   prompt_size = static_cast<int32_t>(params.prompt.size());
   tokens = std::move(params.prompt);
   tokens.reserve(tokens.size() + static_cast<size_t>(params.max_new_tokens));
+  tenant = scope.salt = tenant_key(params.tenant);
+  flow = std::hash<std::string>{}(params.adapter.source + params.adapter.id);
   wants_prompt_logprobs = params.prompt_logprobs;
   if (wants_prompt_logprobs) prefill.push_back({tokens.front(), std::numeric_limits<float>::quiet_NaN()});
 }

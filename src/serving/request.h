@@ -31,6 +31,7 @@ struct Request : Sequence {
   Clock::time_point submitted = Clock::now();
   Clock::time_point first_step;
   Clock::time_point first_token;
+  Clock::time_point deadline = Clock::time_point::max();
 };
 
 // Whether the request can be honoured at all, by a model of `vocab_size` and with at most `max_total_tokens`.

@@ -5,7 +5,7 @@
 
 namespace graft::serving {
 
-Scheduler::Scheduler(StepLimits limits, const SchedulingPolicy& policy, runtime::BlockPool& blocks)
+Scheduler::Scheduler(StepLimits limits, SchedulingPolicy& policy, runtime::BlockPool& blocks)
     : limits_(limits), policy_(policy), blocks_(blocks) {
   limits_.max_step_tokens = std::max(limits_.max_step_tokens, 1);
   // Every running sequence must find a place for its decode.
@@ -13,22 +13,19 @@ Scheduler::Scheduler(StepLimits limits, const SchedulingPolicy& policy, runtime:
   limits_.max_logit_rows = std::max(limits_.max_logit_rows, 1);
 }
 
-void Scheduler::add(Sequence& sequence) { insert(waiting_, sequence); }
+void Scheduler::add(Sequence& sequence) { policy_.add(sequence); }
 
 void Scheduler::remove(Sequence& sequence) {
-  std::erase(waiting_, &sequence);
-  std::erase(running_, &sequence);
+  if (std::erase(running_, &sequence) + std::erase(preempted_, &sequence) > 0) {
+    policy_.finish(sequence);
+  } else {
+    policy_.remove(sequence);
+  }
   sequence.blocks.clear();
 }
 
 std::vector<Sequence*> Scheduler::withdraw(const std::function<bool(const Sequence&)>& condition) {
-  std::vector<Sequence*> withdrawn;
-  std::erase_if(waiting_, [&](Sequence* sequence) {
-    if (sequence->started || !condition(*sequence)) return false;
-    withdrawn.push_back(sequence);
-    return true;
-  });
-  return withdrawn;
+  return policy_.withdraw(condition);
 }
 
 std::span<const PlannedSlice> Scheduler::plan() {
@@ -57,15 +54,18 @@ void Scheduler::plan_prefills() {
 
 void Scheduler::admit() {
   // Strictly in order: who does not fit holds up everybody behind, so that nobody starves.
-  size_t started = 0;
-  while (started < waiting_.size() && tokens_left_ > 0 && running() < limits_.max_running) {
-    Sequence& sequence = *waiting_[started];
-    if (!start(sequence)) break;
-    ++started;
-    insert(running_, sequence);
-    take_chunk(sequence);
+  while (tokens_left_ > 0 && running() < limits_.max_running) {
+    const bool resumes = !preempted_.empty();
+    Sequence* sequence = resumes ? preempted_.front() : policy_.next();
+    if (sequence == nullptr || !start(*sequence)) return;
+    if (resumes) {
+      preempted_.pop_front();
+    } else {
+      policy_.start(*sequence);
+    }
+    running_.push_back(sequence);
+    take_chunk(*sequence);
   }
-  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(started));
 }
 
 bool Scheduler::start(Sequence& sequence) {
@@ -109,14 +109,8 @@ void Scheduler::preempt_last() {
   victim.blocks.clear();
   victim.computed = 0;
   victim.prefix = {};
-  insert(waiting_, victim);
+  preempted_.push_front(&victim);
   ++preemptions_;
-}
-
-void Scheduler::insert(std::vector<Sequence*>& list, Sequence& sequence) {
-  const auto place = std::upper_bound(list.begin(), list.end(), &sequence,
-                                      [&](const Sequence* a, const Sequence* b) { return policy_.precedes(*a, *b); });
-  list.insert(place, &sequence);
 }
 
 void Scheduler::take_chunk(Sequence& sequence) {
@@ -146,6 +140,8 @@ void Scheduler::commit(const PlannedSlice& slice) {
     const auto tokens = std::span(sequence.tokens).subspan(static_cast<size_t>(i * size), static_cast<size_t>(size));
     sequence.prefix = blocks_.remember(sequence.scope, sequence.prefix, tokens, sequence.blocks[i]);
   }
+  const int32_t outputs = sequence.computed - sequence.prompt_size;
+  if (outputs > sequence.served) policy_.serve(sequence, outputs - std::exchange(sequence.served, outputs));
 }
 
 }  // namespace graft::serving

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <span>
 #include <vector>
@@ -27,11 +28,13 @@ struct PlannedSlice {
 
 // Decides what the next step computes, and gives sequences their KV blocks. A sequence gets the blocks of all tokens it
 // has when it starts, and one more whenever it grows into it. When none is left the prefix cache gives way first, then
-// the last sequence of the policy's order is preempted: it loses its blocks, keeps its tokens and computes them again.
-// The first one can always go on, provided that every sequence alone fits into the pool. Belongs to one thread.
+// the sequence that started last is preempted: it loses its blocks, keeps its tokens and computes them again, before
+// any other starts. The one that started first can always go on, provided that every sequence alone fits into the pool;
+// so all end. A step costs time in the sequences that run and in the logarithm of those that wait. Belongs to one
+// thread.
 class Scheduler {
  public:
-  Scheduler(StepLimits limits, const SchedulingPolicy& policy, runtime::BlockPool& blocks);
+  Scheduler(StepLimits limits, SchedulingPolicy& policy, runtime::BlockPool& blocks);
 
   void add(Sequence& sequence);     // it waits now; it must outlive its stay here
   void remove(Sequence& sequence);  // gives its blocks back; nothing happens where it is not here
@@ -43,8 +46,8 @@ class Scheduler {
   // The slice was computed: call it for each one before the next plan, except where the step failed.
   void commit(const PlannedSlice& slice);
 
-  [[nodiscard]] bool idle() const { return waiting_.empty() && running_.empty(); }
-  [[nodiscard]] int32_t waiting() const { return static_cast<int32_t>(waiting_.size()); }
+  [[nodiscard]] bool idle() const { return running_.empty() && waiting() == 0; }
+  [[nodiscard]] int32_t waiting() const { return policy_.waiting() + static_cast<int32_t>(preempted_.size()); }
   [[nodiscard]] int32_t running() const { return static_cast<int32_t>(running_.size()); }
   [[nodiscard]] uint64_t preemptions() const { return preemptions_; }
 
@@ -55,15 +58,14 @@ class Scheduler {
   bool start(Sequence& sequence);
   bool grow(Sequence& sequence);
   void preempt_last();
-  void insert(std::vector<Sequence*>& list, Sequence& sequence);
   void take_chunk(Sequence& sequence);
   void take(Sequence& sequence, int32_t count);
 
   StepLimits limits_;
-  const SchedulingPolicy& policy_;
+  SchedulingPolicy& policy_;  // holds those that have never started
   runtime::BlockPool& blocks_;
-  std::vector<Sequence*> waiting_;  // both in the policy's order
-  std::vector<Sequence*> running_;
+  std::vector<Sequence*> running_;   // in the order in which they started; those of
+  std::deque<Sequence*> preempted_;  // come after them
   std::vector<PlannedSlice> plan_;
   int32_t tokens_left_ = 0;  // of the step being planned
   int32_t rows_left_ = 0;

@@ -15,6 +15,9 @@ struct AdapterEntry;
 // the counts. Belongs to the model thread.
 struct Sequence {
   uint64_t arrival = 0;         // unique, ascending in the order of arrival
+  uint64_t tenant = 0;          // who asks, and
+  uint64_t flow = 0;            // which of a tenant's adapters: what the scheduling policy is fair between
+  double weight = 1;            // of the tenant: its share beside the others'
   std::vector<int32_t> tokens;  // prompt, then output
   int32_t prompt_size = 0;
 
@@ -23,6 +26,7 @@ struct Sequence {
   runtime::PrefixScope scope;
   runtime::PrefixEntry prefix;  // what the full ones among the computed blocks hold
   bool started = false;         // was in a step, even if it was preempted since
+  int32_t served = 0;           // output tokens that the policy has been told of
   int32_t cached_tokens = 0;    // of the prompt, found in the prefix cache when it started
 
   bool wants_prompt_logprobs = false;

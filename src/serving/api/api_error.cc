@@ -18,6 +18,8 @@ std::string lorax_message(const ApiError& error) {
       return "Request failed during generation: " + error.message;
     case Failure::kOverloaded:
       return "Model is overloaded";
+    case Failure::kTimeout:
+      return "Request timed out: " + error.message;
     case Failure::kIncomplete:
       return "Incomplete generation";
     case Failure::kUnhealthy:
@@ -49,6 +51,8 @@ OpenAiForm openai_form(Failure failure) {
       return {500, "server_error", "generation_failed"};
     case Failure::kOverloaded:
       return {429, "rate_limit_error", "overloaded"};
+    case Failure::kTimeout:
+      return {504, "server_error", "timeout"};
     case Failure::kIncomplete:
       return {500, "server_error", "incomplete_generation"};
     case Failure::kUnhealthy:
@@ -67,6 +71,11 @@ std::string openai_object(std::string_view message, std::string_view type, std::
   return to_text({{"error", std::move(error)}});
 }
 
+net::Response with_retry_after(net::Response response, const ApiError& error) {
+  if (error.retry_after.count() > 0) response.headers.set("Retry-After", std::to_string(error.retry_after.count()));
+  return response;
+}
+
 }  // namespace
 
 ApiError from_submit(const Error& error) {
@@ -75,7 +84,7 @@ ApiError from_submit(const Error& error) {
     case ErrorKind::kUnsupported:
       return bad_field(error.message);
     case ErrorKind::kOverloaded:
-      return {Failure::kOverloaded, error.message, {}};
+      return {Failure::kOverloaded, error.message, {}, {}};
     default:
       return from_generation(error);
   }
@@ -84,16 +93,16 @@ ApiError from_submit(const Error& error) {
 ApiError from_generation(const Error& error) {
   switch (error.kind) {
     case ErrorKind::kNotFound:
-      return {Failure::kNotFound, error.message, "model"};
+      return {Failure::kNotFound, error.message, "model", {}};
     case ErrorKind::kInvalid:
     case ErrorKind::kUnsupported:  // the request itself has been checked by now
-      return {Failure::kBadAdapter, error.message, "model"};
+      return {Failure::kBadAdapter, error.message, "model", {}};
     case ErrorKind::kOverloaded:
-      return {Failure::kOverloaded, error.message, {}};
+      return {Failure::kOverloaded, error.message, {}, {}};
     case ErrorKind::kCancelled:
-      return {Failure::kIncomplete, error.message, {}};
+      return {Failure::kIncomplete, error.message, {}, {}};
     default:
-      return {Failure::kGeneration, error.message, {}};
+      return {Failure::kGeneration, error.message, {}, {}};
   }
 }
 
@@ -110,6 +119,8 @@ std::string_view lorax_error_type(Failure failure) {
       return "generation";
     case Failure::kOverloaded:
       return "overloaded";
+    case Failure::kTimeout:
+      return "timeout";
     case Failure::kIncomplete:
       return "incomplete_generation";
     case Failure::kUnhealthy:
@@ -133,6 +144,8 @@ int lorax_status(const ApiError& error) {
       return 424;
     case Failure::kOverloaded:
       return 429;
+    case Failure::kTimeout:
+      return 504;
     case Failure::kUnhealthy:
       return 503;
     case Failure::kIncomplete:
@@ -147,7 +160,7 @@ std::string lorax_body(const ApiError& error) {
 }
 
 net::Response lorax_response(const ApiError& error) {
-  return net::Response::json(lorax_status(error), lorax_body(error));
+  return with_retry_after(net::Response::json(lorax_status(error), lorax_body(error)), error);
 }
 
 int openai_status(const ApiError& error) { return openai_form(error.failure).status; }
@@ -158,7 +171,7 @@ std::string openai_body(const ApiError& error) {
 }
 
 net::Response openai_response(const ApiError& error) {
-  return net::Response::json(openai_status(error), openai_body(error));
+  return with_retry_after(net::Response::json(openai_status(error), openai_body(error)), error);
 }
 
 net::Response http_error_response(std::string_view path, int status, std::string_view message) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@ enum class Failure {
   kBadAdapter,  // it exists, but cannot be served: broken, or made for another model
   kGeneration,  // accepted, then failed
   kOverloaded,
+  kTimeout,     // its time was up before the first token
   kIncomplete,  // cancelled before it was whole
   kUnhealthy,
   kInternal,
@@ -26,12 +28,13 @@ enum class Failure {
 
 struct ApiError {
   Failure failure = Failure::kInternal;
-  std::string message;  // without LoRAX's prefixes
-  std::string param;    // the field at fault, where there is one
+  std::string message;                 // without LoRAX's prefixes
+  std::string param;                   // the field at fault, where there is one
+  std::chrono::seconds retry_after{};  // kOverloaded: sent as Retry-After; 0: not known
 };
 
 inline ApiError bad_field(std::string message, std::string param = {}) {
-  return {Failure::kValidation, std::move(message), std::move(param)};
+  return {Failure::kValidation, std::move(message), std::move(param), {}};
 }
 
 // A value or an ApiError; GRAFT_TRY works with it.

@@ -140,7 +140,7 @@ const Json* Fields::array(const char* name) {
 
 ApiResult<Json> parse_body(std::string_view body) {
   auto json = parse_json(body, {.depth = 64});
-  if (!json.ok()) return ApiError{Failure::kMalformed, "the request's body is " + json.error().message, {}};
+  if (!json.ok()) return ApiError{Failure::kMalformed, "the request's body is " + json.error().message, {}, {}};
   if (json.value().is_object()) return std::move(json).value();
   return bad_field(fmt::format("the request's body must be a JSON object, not {}", json_type(json.value())));
 }

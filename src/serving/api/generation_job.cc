@@ -56,7 +56,9 @@ void GenerationJob::submit(std::vector<GenerationRequest> requests, const net::R
 bool GenerationJob::submit_one(size_t sequence, GenerationRequest request) {
   const auto id = context_->engine->submit(std::move(request), std::make_shared<Sink>(shared_from_this(), sequence));
   if (!id.ok()) {
-    queue_->post([self = shared_from_this(), problem = from_submit(id.error())] { self->failed(problem); });
+    ApiError problem = from_submit(id.error());
+    if (problem.failure == Failure::kOverloaded) problem.retry_after = context_->engine->retry_after();
+    queue_->post([self = shared_from_this(), problem] { self->failed(problem); });
     return false;
   }
   bool late = false;
@@ -81,6 +83,9 @@ void GenerationJob::cancel() {
 
 void GenerationJob::finished(size_t sequence, GenerationResult result) {
   if (over_) return;
+  if (result.reason == FinishReason::kDeadline && result.tokens.empty()) {
+    return failed({Failure::kTimeout, "its time was up before the first token", {}, {}});
+  }
   results_[sequence] = std::move(result);
   if (events_.on_finish) events_.on_finish(sequence, results_[sequence]);
   if (--open_ > 0) return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "serving/api/caller.h"
 #include "serving/api/characters.h"
 #include "serving/api/generation_job.h"
 #include "serving/api/native_format.h"
@@ -19,6 +20,7 @@ struct Call {
   ContextPtr context;
   net::ResponseWriter writer;
   Timeline times;
+  Caller caller;
   NativeRequest asked;
   NativePlan plan;
 
@@ -207,6 +209,9 @@ enum class Mode { kWhole, kStream, kAsAsked };
 void handle(const ContextPtr& context, Mode mode, const net::Request& request, const net::ResponseWriter& writer) {
   auto call = std::make_shared<Call>(context, writer);
   context->metrics.request_came();
+  auto caller = caller_of(request.headers);
+  if (!caller.ok()) return refuse(*call, caller.error());
+  call->caller = std::move(caller).value();
   auto body = parse_body(request.body);
   if (!body.ok()) return refuse(*call, body.error());
   auto asked = parse_native(body.value());
@@ -217,6 +222,7 @@ void handle(const ContextPtr& context, Mode mode, const net::Request& request, c
   auto plan = plan_native(*context, call->asked, streaming);
   if (!plan.ok()) return streaming ? refuse_in_stream(*call, plan.error()) : refuse(*call, plan.error());
   call->plan = std::move(plan).value();
+  call->caller.apply(call->plan.request);
   context->metrics.request_validated(static_cast<int32_t>(call->plan.request.prompt.size()),
                                      call->plan.request.max_new_tokens);
   if (streaming) {

@@ -11,7 +11,7 @@
 namespace graft::serving::api {
 namespace {
 
-const ApiError kUnhealthy{Failure::kUnhealthy, "unhealthy", {}};
+const ApiError kUnhealthy{Failure::kUnhealthy, "unhealthy", {}, {}};
 
 void health(const ContextPtr& context, const net::ResponseWriter& writer) {
   writer.send(context->engine->healthy() ? net::Response{200, {}, ""} : lorax_response(kUnhealthy));

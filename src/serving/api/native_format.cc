@@ -11,6 +11,8 @@ std::string_view reason_name(FinishReason reason) {
   switch (reason) {
     case FinishReason::kEos:
       return "eos_token";
+    case FinishReason::kDeadline:
+      return "length";  // the nearest that clients know: the output was cut
     case FinishReason::kStopSequence:
       return "stop_sequence";
     case FinishReason::kLength:

@@ -61,6 +61,7 @@ ApiResult<NativeParameters> parse_parameters(const Json& object) {
   p.typical_p = fields.number("typical_p");
   p.do_sample = fields.flag("do_sample");
   p.max_new_tokens = fields.integer("max_new_tokens", std::numeric_limits<int64_t>::min(), kMaxU32);
+  p.max_time = fields.number("max_time");
   p.ignore_eos_token = fields.flag("ignore_eos_token");
   p.return_full_text = fields.flag("return_full_text");
   p.stop = fields.texts("stop").value_or(std::vector<std::string>{});

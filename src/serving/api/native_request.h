@@ -18,6 +18,7 @@ struct NativeParameters {
   };
   std::optional<Merged> merged_adapters;
   std::optional<int64_t> best_of, top_k, return_k_alternatives, max_new_tokens, truncate;
+  std::optional<double> max_time;  // seconds
   std::optional<double> temperature, repetition_penalty, frequency_penalty, presence_penalty, top_p, typical_p;
   std::optional<uint64_t> seed;
   std::vector<std::string> stop;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "serving/api/caller.h"
 #include "serving/api/prompt.h"
 
 namespace graft::serving::api {
@@ -154,6 +155,7 @@ ApiResult<NativePlan> plan_native(const ApiContext& context, const NativeRequest
                                                   "parameters.adapter_id"));
   GRAFT_TRY(out.prompt, prompt_of(context, request));
   GRAFT_TRY(out.max_new_tokens, check_lengths(context, out.prompt.size(), p.max_new_tokens));
+  GRAFT_TRY(out.max_time, read_max_time(p.max_time, "parameters.max_time"));
   out.stop = p.stop;
   out.ignore_eos = p.ignore_eos_token;
   out.prompt_logprobs = p.decoder_input_details;

@@ -40,7 +40,8 @@ OrderedJson envelope(const OpenAiCall& call, bool stream) {
 }
 
 std::string_view reason_name(const GenerationResult& result, bool stopped) {
-  return stopped || result.reason != FinishReason::kLength ? "stop" : "length";
+  const bool cut = result.reason == FinishReason::kLength || result.reason == FinishReason::kDeadline;
+  return stopped || !cut ? "stop" : "length";
 }
 
 OrderedJson usage_json(int64_t prompt, int64_t completion) {
@@ -217,6 +218,7 @@ void run(const std::shared_ptr<OpenAiCall>& call) {
   for (const auto& request : call->requests) {
     call->context->metrics.request_validated(static_cast<int32_t>(request.prompt.size()), request.max_new_tokens);
   }
+  for (auto& request : call->requests) call->caller.apply(request);
   call->times.submitted = Timeline::Clock::now();
   if (call->asked.stream) {
     answer_stream(call);

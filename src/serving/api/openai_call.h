@@ -7,6 +7,7 @@
 #include "net/http.h"
 #include "net/response_writer.h"
 #include "serving/api/api_context.h"
+#include "serving/api/caller.h"
 #include "serving/api/choice_text.h"
 #include "serving/api/json_text.h"
 #include "serving/api/openai_request.h"
@@ -36,6 +37,7 @@ struct OpenAiCall {
   ContextPtr context;
   net::ResponseWriter writer;
   Timeline times;
+  Caller caller;
   OpenAiRequest asked;
   std::shared_ptr<const OpenAiFormat> format;
   size_t characters = 0;                    // of the prompts

@@ -174,6 +174,9 @@ void add_openai_completions_routes(net::Router& router, const ContextPtr& contex
   router.add("POST", "/v1/completions", [context](const net::Request& request, const net::ResponseWriter& writer) {
     auto call = std::make_shared<OpenAiCall>(context, writer);
     context->metrics.request_came();
+    auto caller = caller_of(request.headers);
+    if (!caller.ok()) return refuse(*call, caller.error());
+    call->caller = std::move(caller).value();
     const auto body = parse_body(request.body);
     if (!body.ok()) return refuse(*call, body.error());
     if (const auto error = prepare(*call, body.value())) return refuse(*call, *error);

@@ -32,7 +32,7 @@ net::Response one_model(const ApiContext& context, const std::string& id) {
   const bool base = std::find(bases.begin(), bases.end(), id) != bases.end();
   const auto adapters = context.adapters.adapters();
   if (!base && !std::binary_search(adapters.begin(), adapters.end(), id)) {
-    return openai_response({Failure::kNotFound, "the model \"" + id + "\" does not exist", "model"});
+    return openai_response({Failure::kNotFound, "the model \"" + id + "\" does not exist", "model", {}});
   }
   return net::Response::json(200, to_text(model_json(context, id, base)));
 }

@@ -6,6 +6,7 @@
 
 #include "base/strings.h"
 #include "fmt/format.h"
+#include "serving/api/caller.h"
 #include "serving/api/prompt.h"
 
 namespace graft::serving::api {
@@ -105,6 +106,7 @@ ApiResult<OpenAiRequest> parse_openai(const ApiContext& context, Fields& fields)
   static_cast<void>(fields.text("api_token"));  // its type is checked; local adapters need none
   request.choices = fields.integer("n", 1, context.config.max_choices).value_or(1);
   request.max_tokens = fields.integer("max_tokens", 0, std::numeric_limits<int32_t>::max());
+  const auto max_time = fields.number("max_time");
   const auto newer = fields.integer("max_completion_tokens", 0, std::numeric_limits<int32_t>::max());
   if (newer) request.max_tokens = newer;
   request.stop = read_stop(context, fields);
@@ -116,6 +118,7 @@ ApiResult<OpenAiRequest> parse_openai(const ApiContext& context, Fields& fields)
   const Json* options = fields.object("stream_options");
   if (options != nullptr && !request.stream) fields.fail("stream_options", "may only be given when `stream` is true");
   if (fields.error()) return *fields.error();
+  GRAFT_TRY(request.max_time, read_max_time(max_time, "max_time"));
   if (options != nullptr) {
     Fields inner(*options, "stream_options.");
     request.include_usage = inner.flag("include_usage");
@@ -143,6 +146,7 @@ ApiResult<GenerationRequest> to_generation(const ApiContext& context, const Open
   request.stop = asked.stop;
   request.ignore_eos = asked.ignore_eos;
   request.sampling = asked.sampling;
+  request.max_time = asked.max_time;
   return request;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@ struct OpenAiRequest {
   std::string adapter_source;
   int64_t choices = 1;  // n
   std::optional<int64_t> max_tokens;
+  std::chrono::nanoseconds max_time{};  // 0: none
   std::vector<std::string> stop;
   bool stream = false;
   bool include_usage = false;

@@ -13,13 +13,13 @@ std::vector<int32_t> tokenize_raw(const ApiContext& context, const std::string& 
 
 ApiResult<std::vector<int32_t>> tokenize_chat(const ApiContext& context, const OrderedJson& messages) {
   if (context.chat_template == nullptr) {
-    return ApiError{Failure::kTemplate, "this model has no chat template", "messages"};
+    return ApiError{Failure::kTemplate, "this model has no chat template", "messages", {}};
   }
   text::ChatTemplateOptions options;
   if (!context.config.bos_token.empty()) options.extra["bos_token"] = context.config.bos_token;
   if (!context.config.eos_token.empty()) options.extra["eos_token"] = context.config.eos_token;
   const auto rendered = context.chat_template->render(messages, options);
-  if (!rendered.ok()) return ApiError{Failure::kTemplate, rendered.error().message, "messages"};
+  if (!rendered.ok()) return ApiError{Failure::kTemplate, rendered.error().message, "messages", {}};
   const text::EncodeOptions encode{.add_special_tokens = false};
   return context.tokenizer->encode(rendered.value().text, encode, rendered.value().content).ids;
 }
