@@ -203,13 +203,13 @@ bool AdapterPool::fits(const AdapterEntry& wanted) const {
 bool AdapterPool::unload_unused() {
   if (unused_.empty()) return false;
   drop(*unused_.begin()->second);
-  ++evictions_;
   return true;
 }
 
 // Gives the weights up. Those that wait for it start over in the queue.
 void AdapterPool::drop(AdapterEntry& entry) {
   ++changes_;
+  ++evictions_;
   update(entry, [&] {
     events_.unloaded.push_back(std::exchange(entry.weights, nullptr));
     entry.state = AdapterState::kQueued;

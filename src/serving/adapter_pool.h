@@ -78,10 +78,10 @@ class AdapterPool {
 
   [[nodiscard]] bool settled() const { return !changed_; }  // advance() has nothing to do before the next event or step
   [[nodiscard]] int32_t loaded() const { return loaded_; }
-  [[nodiscard]] int32_t waiting() const { return waiting_; }     // sequences
-  [[nodiscard]] int64_t bytes() const { return active_bytes_; }  // of what is loaded and what is being loaded
-  [[nodiscard]] uint64_t loads() const { return loads_; }        // that succeeded, ever
-  [[nodiscard]] uint64_t evictions() const { return evictions_; }
+  [[nodiscard]] int32_t waiting() const { return waiting_; }       // sequences
+  [[nodiscard]] int64_t bytes() const { return active_bytes_; }    // of what is loaded and what is being loaded
+  [[nodiscard]] uint64_t loads() const { return loads_; }          // that succeeded, ever
+  [[nodiscard]] uint64_t evictions() const { return evictions_; }  // for room or for a new version
   // Every adapter in memory, least recently used first; changes() tells whether it is worth asking.
   [[nodiscard]] std::vector<const AdapterEntry*> residents() const;
   [[nodiscard]] uint64_t changes() const { return changes_; }

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 
 #include "base/test_directory.h"
@@ -254,6 +255,44 @@ TEST(AdapterPool, DrainingEndsWhenNobodyIsBlockedAnyMore) {
   world.pool.release(*world.sequences[1]);  // b was cancelled
   world.advance();
   EXPECT_EQ(world.ready, Arrivals{3});
+}
+
+// Thousands of adapters, more than fit: everybody gets their turn, bounds hold, and nothing is left behind.
+TEST(AdapterPool, ThousandsOfAdaptersTakeTurns) {
+  constexpr int32_t kAdapters = 3000;
+  constexpr int32_t kActive = 64;
+  constexpr int64_t kBytes = 10;
+  World world({kActive, kActive * kBytes, {}});
+  std::mt19937 random(5);
+  std::map<uint64_t, std::string> ids;
+  std::vector<Sequence*> running;
+  size_t finished = 0;
+  constexpr size_t kRequests = 6000;
+  while (finished < kRequests) {
+    for (int i = 0; i < 40 && world.sequences.size() < kRequests; ++i) {
+      const auto id = std::to_string(random() % kAdapters);
+      ids[world.want(id, kBytes).arrival] = id;
+    }
+    for (const std::string& id : world.advance()) world.loaded(id, kBytes);
+    for (const uint64_t arrival : world.ready) {
+      Sequence& sequence = *world.sequences[arrival - 1];
+      ASSERT_NE(sequence.weights, nullptr);
+      ASSERT_EQ(sequence.adapter->ref.id, ids[arrival]);
+      running.push_back(&sequence);
+    }
+    ASSERT_LE(world.pool.loaded(), kActive);
+    ASSERT_LE(world.pool.bytes(), kActive * kBytes);
+    while (!running.empty() && random() % 16 != 0) {
+      std::swap(running[random() % running.size()], running.back());
+      world.pool.release(*running.back());
+      running.pop_back();
+      ++finished;
+    }
+  }
+  EXPECT_EQ(world.pool.waiting(), 0);
+  EXPECT_GT(world.pool.evictions(), 1000U);
+  EXPECT_EQ(world.pool.residents().size(), static_cast<size_t>(world.pool.loaded()));
+  EXPECT_EQ(world.pool.loads() - world.pool.evictions(), static_cast<uint64_t>(world.pool.loaded()));
 }
 
 TEST(AdapterFiles, StampsChangeWithTheFiles) {

@@ -13,7 +13,7 @@ struct WorkloadConfig {
   double zipf = 1.0;
   int32_t tenants = 200;
   double requests_per_second = 1000;  // mean over the day
-  double day_swing = 0.5;             // the rate swings by so much of it, lowest at hour 4, highest at hour 16
+  double day_swing = 0.9;             // the rate swings by so much of it, lowest at hour 4, highest at hour 16
   int32_t mean_prompt = 128;
   int32_t shared_prefix = 64;
   int32_t max_prompt = 1024;
