@@ -63,6 +63,8 @@ class EngineHttp : public ::testing::Test {
   static constexpr const char* kLong =
       R"({"inputs": "abc", "parameters": {"max_new_tokens": 500, "ignore_eos_token": true}, "stream": true})";
 
+  Gate gate_;                  // outlives the model's thread
+  std::atomic<int> steps_{0};  // likewise
   std::shared_ptr<const text::Tokenizer> tokenizer_ = byte_tokenizer();
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ApiServer> server_;
@@ -71,10 +73,9 @@ class EngineHttp : public ::testing::Test {
 TEST_F(EngineHttp, AClientThatLeavesIsInNoStepAfterTheOneItLeftIn) {
   for (const char* path : {"/", "/generate"}) {  // streamed and whole
     Gate gate;
-    std::atomic<int> steps{0};
     start({}, [&](FakeStepModel& model) {
       model.before_step = [&](auto) {
-        if (++steps == 3) gate.pass();
+        if (++steps_ == 3) gate.pass();
         return Status();
       };
     });
@@ -85,27 +86,26 @@ TEST_F(EngineHttp, AClientThatLeavesIsInNoStepAfterTheOneItLeftIn) {
     while (engine_->stats().cancels == 0) std::this_thread::sleep_for(milliseconds(1));
     gate.open();
     wait_until_idle();
-    EXPECT_EQ(steps, 3);
+    EXPECT_EQ(steps_.exchange(0), 3);
     server_.reset();
     engine_.reset();
   }
 }
 
 TEST_F(EngineHttp, ARequestPastItsTimeBeforeTheFirstTokenIs504) {
-  Gate gate;
   start({}, [&](FakeStepModel& model) {
     model.before_step = [&](auto) {
-      gate.pass();
+      gate_.pass();
       return Status();
     };
   });
   net::RawClient first(server_->port());
   ASSERT_TRUE(first.send(raw_post("/generate", kLong)));
-  gate.wait_for_arrival();
+  gate_.wait_for_arrival();
   std::thread opener([&] {
     while (engine_->stats().waiting < 2) std::this_thread::sleep_for(milliseconds(1));
     std::this_thread::sleep_for(milliseconds(5));  // their time is up
-    gate.open();
+    gate_.open();
   });
   net::ClientResponse openai;
   std::thread other([&] { openai = post("/v1/completions", R"({"prompt": "a", "max_time": 0.001, "stream": true})"); });
@@ -138,18 +138,17 @@ TEST_F(EngineHttp, ARequestPastItsTimeIsCutShort) {
 }
 
 TEST_F(EngineHttp, AFullQueueIs429WithATimeToComeBack) {
-  Gate gate;
   EngineLimits limits;
   limits.max_concurrent_requests = 1;
   start(limits, [&](FakeStepModel& model) {
     model.before_step = [&](auto) {
-      gate.pass();
+      gate_.pass();
       return Status();
     };
   });
   net::RawClient first(server_->port());
   ASSERT_TRUE(first.send(raw_post("/generate", R"({"inputs": "a", "parameters": {"max_new_tokens": 1}})")));
-  gate.wait_for_arrival();
+  gate_.wait_for_arrival();
   for (const bool openai : {false, true}) {
     const auto refused = openai ? post("/v1/completions", R"({"prompt": "a", "stream": true})")
                                 : post("/generate", R"({"inputs": "a"})");
@@ -157,18 +156,17 @@ TEST_F(EngineHttp, AFullQueueIs429WithATimeToComeBack) {
     EXPECT_EQ(refused.headers.get("Retry-After"), "1");
     EXPECT_THAT(refused.body, HasSubstr("overloaded"));
   }
-  gate.open();
+  gate_.open();
   EXPECT_THAT(first.read_until("generated_text"), HasSubstr("200 OK"));
 }
 
 TEST_F(EngineHttp, OneTenantCannotFillTheQueue) {
-  Gate gate;
   EngineLimits limits;
   limits.max_concurrent_requests = 2;
   limits.max_tenant_share = 0.5;
   start(limits, [&](FakeStepModel& model) {
     model.before_step = [&](auto) {
-      gate.pass();
+      gate_.pass();
       return Status();
     };
   });
@@ -176,9 +174,9 @@ TEST_F(EngineHttp, OneTenantCannotFillTheQueue) {
   net::RawClient first(server_->port());
   ASSERT_TRUE(first.send("POST /generate HTTP/1.1\r\nx-graft-tenant: greedy\r\nContent-Length: " +
                          std::to_string(body.size()) + "\r\n\r\n" + body));
-  gate.wait_for_arrival();
+  gate_.wait_for_arrival();
   EXPECT_EQ(post("/generate", body, {{"x-graft-tenant", "greedy"}}).status, 429);
-  std::thread opener([&] { gate.open(); });
+  std::thread opener([&] { gate_.open(); });
   EXPECT_EQ(post("/generate", body, {{"Authorization", "Bearer modest"}}).status, 200);
   opener.join();
 }
