@@ -19,9 +19,12 @@ constexpr int64_t kDefaultCacheTokens = 65536;  // and no more than this
 
 constexpr int64_t kUnknownMemory = int64_t{4} << 30;  // what is assumed where the system does not say
 
+bool kv_int8(const EngineOptions& options) { return options.kv_cache_dtype == "int8"; }
+
 int64_t cache_tokens(const LoadedModel& model, const EngineOptions& options, int64_t memory) {
   if (options.max_batch_total_tokens > 0) return options.max_batch_total_tokens;
-  const int64_t per_token = runtime::kv_bytes_per_token(model.decoder->spec(), model.decoder->dtype());
+  const int64_t per_token =
+      runtime::kv_bytes_per_token(model.decoder->spec(), model.decoder->dtype(), kv_int8(options));
   const auto affordable = static_cast<int64_t>(kCacheFraction * static_cast<double>(memory)) / per_token;
   return std::min(kDefaultCacheTokens, affordable);
 }
@@ -55,6 +58,12 @@ void EngineOptions::add_to(CLI::App& command) {
   command.add_option("--dtype", dtype, "float32, bfloat16, or weights of 8 or 4 bits: int8, int4")
       ->envname("DTYPE")
       ->check(CLI::IsMember({"float32", "bfloat16", "int8", "int4"}))
+      ->capture_default_str();
+  command
+      .add_option("--kv-cache-dtype", kv_cache_dtype,
+                  "auto: what the model computes in; int8: half the memory of bfloat16, slightly different results")
+      ->envname("KV_CACHE_DTYPE")
+      ->check(CLI::IsMember({"auto", "int8"}))
       ->capture_default_str();
   command.add_option("--threads", threads, "threads of the model; 0: all cores")->check(CLI::Range(0, 1024));
   command
@@ -119,7 +128,7 @@ void EngineOptions::add_scheduling_to(CLI::App& command) {
 Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, const EngineOptions& options) {
   const int64_t memory = recipe::available_memory().value_or(kUnknownMemory);
   const int64_t tokens = cache_tokens(model, options, memory);
-  GRAFT_TRY(auto executor, runtime::make_executor(model.decoder, {tokens}));
+  GRAFT_TRY(auto executor, runtime::make_executor(model.decoder, {tokens, kv_int8(options)}));
   serving::EngineLimits limits;
   limits.max_concurrent_requests = options.max_concurrent_requests;
   limits.max_running = options.max_batch_size;

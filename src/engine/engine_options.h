@@ -16,6 +16,7 @@ namespace graft::engine {
 struct EngineOptions {
   std::string model;
   std::string dtype = "bfloat16";
+  std::string kv_cache_dtype = "auto";
   int32_t threads = 0;                     // 0: all cores
   int32_t max_total_tokens = 0;            // prompt and output of one request; 0: the model's context, if memory allows
   int32_t max_batch_total_tokens = 0;      // positions in the KV cache; 0: by memory

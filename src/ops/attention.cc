@@ -2,11 +2,14 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/softmax.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <array>
+#include <cmath>
 #include <cstring>
 
 #include "ops/dtype.h"
@@ -16,13 +19,15 @@ namespace graft::ops {
 
 namespace {
 
+constexpr int64_t kMaxHeadDim = 256;
+
 int64_t block_elements(const AttentionShape& shape) { return shape.head_dim * kKvBlockSize; }
 int64_t qkv_width(const AttentionShape& shape) { return (shape.heads + 2 * shape.kv_heads) * shape.head_dim; }
 
 void check(const at::Tensor& qkv, const AttentionShape& shape, const RopeTable& rope) {
   TORCH_CHECK(qkv.dim() == 2 && qkv.is_contiguous() && qkv.size(1) == qkv_width(shape),
               "[attention] qkv must be contiguous [tokens, ", qkv_width(shape), "]");
-  TORCH_CHECK(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && shape.heads % shape.kv_heads == 0,
+  TORCH_CHECK(shape.head_dim % 16 == 0 && shape.head_dim <= kMaxHeadDim && shape.heads % shape.kv_heads == 0,
               "[attention] head_dim must be a multiple of 16 up to 256, heads a multiple of kv_heads");
   TORCH_CHECK(rope.half * 2 == shape.head_dim, "[attention] rope table is for another head_dim");
 }
@@ -38,16 +43,71 @@ void rotate_row(at::Tensor& qkv, int64_t row, int64_t heads, int64_t head_dim, c
   }
 }
 
-// Where position `p` (within its block) and dimension `i` lie, by the layouts of cpu/impl/attention.inc.
-template <class T>
-void store_position(const T* k, const T* v, int64_t head_dim, int64_t p, T* k_block, T* v_block) {
-  constexpr int64_t kWidth = sizeof(T) == 2 ? 2 : 1;
+// Where position `p` (within its block) and dimension `i` lie, by the layouts of cpu/impl/attention.inc. Width:
+// elements along k beside each other in a panel.
+template <int64_t Width, class E>
+void store_position(const E* k, const E* v, int64_t head_dim, int64_t p, E* k_block, E* v_block) {
   for (int64_t i = 0; i < head_dim; ++i) {
-    k_block[i / kWidth * kWidth * cpu::kPanel + p * kWidth + i % kWidth] = k[i];
-    v_block[i / cpu::kPanel * cpu::kPanel * kKvBlockSize + p / kWidth * kWidth * cpu::kPanel +
-            i % cpu::kPanel * kWidth + p % kWidth] = v[i];
+    k_block[i / Width * Width * cpu::kPanel + p * Width + i % Width] = k[i];
+    v_block[i / cpu::kPanel * cpu::kPanel * kKvBlockSize + p / Width * Width * cpu::kPanel + i % cpu::kPanel * Width +
+            p % Width] = v[i];
   }
 }
+
+// x [head_dim] -> q, returns the scale: x = q * scale, q in [-127, 127].
+template <class T>
+float quantise_head(const T* x, int64_t head_dim, int8_t* q) {
+  float largest = 0.0F;
+  for (int64_t i = 0; i < head_dim; ++i) largest = std::max(largest, std::abs(cpu::to_float(x[i])));
+  const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
+  for (int64_t i = 0; i < head_dim; ++i) q[i] = static_cast<int8_t>(std::lrint(cpu::to_float(x[i]) * inverse));
+  return largest / 127.0F;
+}
+
+// Writes heads of one position into their block. `block` counts blocks, `head` kv heads.
+template <class T>
+class KvWriter {
+ public:
+  KvWriter(const KvLayer& cache, const AttentionShape& shape)
+      : cache_(cache), shape_(shape), quantised_(cache.k.scalar_type() == at::kChar) {}
+
+  // What an earlier owner left behind must not meet a zero probability as a NaN.
+  void clear(int64_t block) const {
+    const int64_t elements = shape_.kv_heads * block_elements(shape_);
+    const auto bytes = static_cast<size_t>(elements) * (quantised_ ? 1 : sizeof(T));
+    for (const at::Tensor* t : {&cache_.k, &cache_.v}) {
+      std::memset(static_cast<char*>(t->mutable_data_ptr()) + static_cast<size_t>(block) * bytes, 0, bytes);
+    }
+    if (!quantised_) return;
+    for (const at::Tensor* t : {&cache_.k_scales, &cache_.v_scales}) {
+      std::fill_n(t->mutable_data_ptr<float>() + block * shape_.kv_heads * kKvBlockSize, shape_.kv_heads * kKvBlockSize,
+                  0.0F);
+    }
+  }
+
+  void store(int64_t block, int64_t head, int64_t position, const T* k, const T* v) const {
+    constexpr int64_t kWidth = sizeof(T) == 2 ? 2 : 1;
+    const int64_t place = block * shape_.kv_heads + head;
+    const int64_t at = place * block_elements(shape_);
+    if (!quantised_) {
+      store_position<kWidth>(k, v, shape_.head_dim, position, static_cast<T*>(cache_.k.mutable_data_ptr()) + at,
+                             static_cast<T*>(cache_.v.mutable_data_ptr()) + at);
+      return;
+    }
+    std::array<int8_t, kMaxHeadDim> k8;
+    std::array<int8_t, kMaxHeadDim> v8;
+    const int64_t scale = place * kKvBlockSize + position;
+    cache_.k_scales.mutable_data_ptr<float>()[scale] = quantise_head(k, shape_.head_dim, k8.data());
+    cache_.v_scales.mutable_data_ptr<float>()[scale] = quantise_head(v, shape_.head_dim, v8.data());
+    store_position<kWidth>(k8.data(), v8.data(), shape_.head_dim, position, cache_.k.mutable_data_ptr<int8_t>() + at,
+                           cache_.v.mutable_data_ptr<int8_t>() + at);
+  }
+
+ private:
+  const KvLayer& cache_;
+  const AttentionShape& shape_;
+  bool quantised_;
+};
 
 // Rows of one sequence that share a KV block.
 struct BlockRows {
@@ -60,23 +120,15 @@ void store_rows(at::Tensor& qkv, const AttentionShape& shape, const RopeTable& r
                 const BlockRows& rows) {
   const KvSequence& s = *rows.sequence;
   const int64_t d = shape.head_dim;
+  const KvWriter<T> writer(cache, shape);
   for (int64_t row = rows.row_begin; row < rows.row_end; ++row) {
     const int64_t position = s.start + row - s.row_begin;
     rotate_row(qkv, row, shape.heads + shape.kv_heads, d, rope, position, 1.0F);
     const int64_t block = s.blocks[static_cast<size_t>(position / kKvBlockSize)];
-    const int64_t base = block * shape.kv_heads * block_elements(shape);
-    if (position % kKvBlockSize == 0) {
-      // What an earlier owner left behind must not meet a zero probability as a NaN.
-      const auto bytes = static_cast<size_t>(shape.kv_heads * block_elements(shape)) * sizeof(T);
-      std::memset(static_cast<T*>(cache.k.mutable_data_ptr()) + base, 0, bytes);
-      std::memset(static_cast<T*>(cache.v.mutable_data_ptr()) + base, 0, bytes);
-    }
+    if (position % kKvBlockSize == 0) writer.clear(block);
     const T* k = data<T>(qkv) + row * qkv.size(1) + shape.heads * d;
     for (int64_t head = 0; head < shape.kv_heads; ++head) {
-      const int64_t at = base + head * block_elements(shape);
-      store_position<T>(k + head * d, k + (shape.kv_heads + head) * d, d, position % kKvBlockSize,
-                        static_cast<T*>(cache.k.mutable_data_ptr()) + at,
-                        static_cast<T*>(cache.v.mutable_data_ptr()) + at);
+      writer.store(block, head, position % kKvBlockSize, k + head * d, k + (shape.kv_heads + head) * d);
     }
   }
 }
@@ -136,8 +188,16 @@ void attend_task(const at::Tensor& qkv, const AttentionShape& shape, const KvLay
   args.rows = static_cast<int>(by_head ? task.heads : task.row_end - task.row_begin);
   args.position = s.start + task.row_begin - s.row_begin;
   args.position_step = by_head ? 0 : 1;
-  args.k_cache = data<T>(cache.k) + kv_head * block_elements(shape);
-  args.v_cache = data<T>(cache.v) + kv_head * block_elements(shape);
+  if (cache.k.scalar_type() == at::kChar) {
+    args.k_cache = cache.k.const_data_ptr<int8_t>() + kv_head * block_elements(shape);
+    args.v_cache = cache.v.const_data_ptr<int8_t>() + kv_head * block_elements(shape);
+    args.k_scales = cache.k_scales.const_data_ptr<float>() + kv_head * kKvBlockSize;
+    args.v_scales = cache.v_scales.const_data_ptr<float>() + kv_head * kKvBlockSize;
+    args.scale_stride = shape.kv_heads * kKvBlockSize;
+  } else {
+    args.k_cache = data<T>(cache.k) + kv_head * block_elements(shape);
+    args.v_cache = data<T>(cache.v) + kv_head * block_elements(shape);
+  }
   args.block_stride = shape.kv_heads * block_elements(shape);
   args.blocks = s.blocks.data();
   args.head_dim = d;
@@ -275,8 +335,14 @@ class PackedAttention : public torch::autograd::Function<PackedAttention> {
 
 KvLayer make_kv_layer(int64_t blocks, const AttentionShape& shape, at::ScalarType dtype) {
   const auto options = at::TensorOptions().dtype(dtype);
-  return {at::empty({blocks, shape.kv_heads, block_elements(shape)}, options),
-          at::empty({blocks, shape.kv_heads, block_elements(shape)}, options)};
+  KvLayer layer;
+  layer.k = at::empty({blocks, shape.kv_heads, block_elements(shape)}, options);
+  layer.v = at::empty_like(layer.k);
+  if (dtype == at::kChar) {
+    layer.k_scales = at::empty({blocks, shape.kv_heads, kKvBlockSize}, options.dtype(at::kFloat));
+    layer.v_scales = at::empty_like(layer.k_scales);
+  }
+  return layer;
 }
 
 at::Tensor paged_attention(at::Tensor& qkv, const AttentionShape& shape, const RopeTable& rope, const KvLayer& cache,

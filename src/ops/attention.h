@@ -25,8 +25,11 @@ struct RopeTable {
 
 // Keys and values of one layer for all sequences: `blocks` blocks of 16 positions, in the kernels' layout.
 struct KvLayer {
-  at::Tensor k, v;  // [blocks, kv_heads, head_dim * 16] of the model's dtype
+  at::Tensor k, v;                // [blocks, kv_heads, head_dim * 16] of the model's dtype, or int8
+  at::Tensor k_scales, v_scales;  // of each position's head where they are int8: [blocks, kv_heads, 16] float32
 };
+// dtype: the model's, or at::kChar for int8 (half the memory of bfloat16; keys and values to 1 part in 254 of the
+// head's largest).
 KvLayer make_kv_layer(int64_t blocks, const AttentionShape& shape, at::ScalarType dtype);
 
 // One sequence's rows of a ragged batch: [row_begin, row_end) are its tokens at positions [start, ...).

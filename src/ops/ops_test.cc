@@ -261,26 +261,48 @@ TEST_P(OpsTest, PackedAttentionEqualsTheComposedOpWithItsGradient) {
   }
 }
 
+// A sequence of 150 tokens through a cache full of garbage, cut this way, beside a neighbour of its own.
+at::Tensor attend_in_slices(const at::Tensor& qkv, const AttentionShape& shape, const RopeTable& rope, KvLayer cache,
+                            const std::vector<int64_t>& cuts) {
+  const std::vector<int32_t> blocks = {7, 3, 19, 0, 11, 5, 2, 16, 8, 13};
+  const std::vector<int32_t> other_blocks = {1, 4};
+  for (at::Tensor* t : {&cache.k, &cache.v}) t->fill_(t->is_floating_point() ? NAN : 77);
+  for (at::Tensor* t : {&cache.k_scales, &cache.v_scales}) {
+    if (t->defined()) t->fill_(NAN);
+  }
+  std::vector<at::Tensor> outs;
+  int64_t start = 0;
+  for (const int64_t n : cuts) {
+    at::Tensor batch = at::cat({random({3, qkv.size(1)}).to(qkv.scalar_type()), qkv.narrow(0, start, n)}, 0);
+    batch = batch.contiguous();
+    const std::vector<KvSequence> sequences = {{0, 3, 0, other_blocks}, {3, 3 + n, start, blocks}};
+    outs.push_back(paged_attention(batch, shape, rope, cache, sequences).narrow(0, 3, n));
+    start += n;
+  }
+  return at::cat(outs, 0);
+}
+
 TEST_P(OpsTest, PagedAttentionIsTheSameBitsHoweverASequenceIsCut) {
   const AttentionShape shape{4, 2, 32, 0.2F};
   const RopeTable rope = rope_table(256, 32);
-  const int64_t length = 150;
-  const at::Tensor qkv = random({length, 8 * 32}).to(dtype());
-  const at::Tensor whole = packed_attention(qkv, shape, rope, {0, static_cast<int32_t>(length)});
-  const std::vector<int32_t> blocks = {7, 3, 19, 0, 11, 5, 2, 16, 8, 13};
-  const std::vector<int32_t> other_blocks = {1, 4};
-  KvLayer cache = make_kv_layer(20, shape, dtype());
-  cache.k.fill_(std::numeric_limits<float>::quiet_NaN());
-  cache.v.fill_(std::numeric_limits<float>::quiet_NaN());
-  int64_t start = 0;
-  for (const int64_t n : {1, 40, 7, 64, 1, 1, 36}) {
-    // A neighbour shares the batch: its rows must not matter.
-    at::Tensor batch = at::cat({random({3, 8 * 32}).to(dtype()), qkv.narrow(0, start, n)}, 0).contiguous();
-    const std::vector<KvSequence> sequences = {{0, 3, 0, other_blocks}, {3, 3 + n, start, blocks}};
-    const at::Tensor out = paged_attention(batch, shape, rope, cache, sequences);
-    EXPECT_TRUE(at::equal(out.narrow(0, 3, n), whole.narrow(0, start, n))) << "rows from " << start;
-    start += n;
-  }
+  const at::Tensor qkv = random({150, 8 * 32}).to(dtype());
+  const at::Tensor whole = packed_attention(qkv, shape, rope, {0, 150});
+  const at::Tensor cut =
+      attend_in_slices(qkv, shape, rope, make_kv_layer(20, shape, dtype()), {1, 40, 7, 64, 1, 1, 36});
+  EXPECT_TRUE(at::equal(cut, whole));
+}
+
+TEST_P(OpsTest, AnInt8CacheIsNearTheDenseOneAndTheSameBitsHoweverCut) {
+  const AttentionShape shape{4, 2, 48, 0.15F};
+  const RopeTable rope = rope_table(256, 48);
+  const at::Tensor qkv = random({150, 8 * 48}).to(dtype());
+  const at::Tensor dense = packed_attention(qkv, shape, rope, {0, 150});
+  const at::Tensor whole = attend_in_slices(qkv, shape, rope, make_kv_layer(20, shape, at::kChar), {150});
+  const at::Tensor cut =
+      attend_in_slices(qkv, shape, rope, make_kv_layer(20, shape, at::kChar), {1, 40, 7, 64, 1, 1, 36});
+  EXPECT_TRUE(at::equal(cut, whole));
+  EXPECT_LT(difference(whole, dense), 0.02);
+  EXPECT_GT(difference(whole, dense), 0.0);
 }
 
 INSTANTIATE_TEST_SUITE_P(, OpsTest, testing::Values(at::kFloat, at::kBFloat16),

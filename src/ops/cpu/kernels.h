@@ -86,6 +86,11 @@ struct AttentionArgs {
   const void* k_cache = nullptr;  // already offset to the kv head: block b at k_cache + b * block_stride
   const void* v_cache = nullptr;
   int64_t block_stride = 0;  // elements
+  // Where the cache is int8, the scale of each position: of block b at k_scales + b * scale_stride, 16 of them.
+  // Elements lie in the order of T's panels all the same.
+  const float* k_scales = nullptr;
+  const float* v_scales = nullptr;
+  int64_t scale_stride = 0;
   const int32_t* blocks = nullptr;
   int64_t head_dim = 0;
   float scale = 1.0F;

@@ -91,11 +91,12 @@ class PagedContext : public model::AttentionContext {
 
 class Executor : public StepModel {
  public:
-  Executor(std::shared_ptr<const model::Decoder> decoder, int32_t blocks) : decoder_(std::move(decoder)) {
+  Executor(std::shared_ptr<const model::Decoder> decoder, int32_t blocks, bool kv_int8) : decoder_(std::move(decoder)) {
     const formats::ModelSpec& spec = decoder_->spec();
     info_ = {spec.vocab_size, spec.max_position, blocks, static_cast<int32_t>(ops::kKvBlockSize)};
     for (int64_t i = 0; i < spec.num_layers; ++i) {
-      cache_.push_back(ops::make_kv_layer(blocks, decoder_->attention_shape(), decoder_->dtype()));
+      cache_.push_back(
+          ops::make_kv_layer(blocks, decoder_->attention_shape(), kv_int8 ? at::kChar : decoder_->dtype()));
     }
   }
 
@@ -170,8 +171,9 @@ class Executor : public StepModel {
 
 }  // namespace
 
-int64_t kv_bytes_per_token(const formats::ModelSpec& spec, at::ScalarType dtype) {
-  return 2 * spec.num_layers * spec.num_kv_heads * spec.head_dim * (dtype == at::kBFloat16 ? 2 : 4);
+int64_t kv_bytes_per_token(const formats::ModelSpec& spec, at::ScalarType dtype, bool kv_int8) {
+  const int64_t head = kv_int8 ? spec.head_dim + 4 : spec.head_dim * (dtype == at::kBFloat16 ? 2 : 4);
+  return 2 * spec.num_layers * spec.num_kv_heads * head;
 }
 
 Result<std::unique_ptr<StepModel>> make_executor(std::shared_ptr<const model::Decoder> decoder,
@@ -181,7 +183,8 @@ Result<std::unique_ptr<StepModel>> make_executor(std::shared_ptr<const model::De
     return invalid(fmt::format("a KV cache of {} tokens is not possible", options.kv_tokens));
   }
   try {
-    return std::unique_ptr<StepModel>(std::make_unique<Executor>(std::move(decoder), static_cast<int32_t>(blocks)));
+    return std::unique_ptr<StepModel>(
+        std::make_unique<Executor>(std::move(decoder), static_cast<int32_t>(blocks), options.kv_int8));
   } catch (const std::exception&) {
     return overloaded(fmt::format("no memory for a KV cache of {} tokens: ask for less with --max-batch-total-tokens",
                                   options.kv_tokens));

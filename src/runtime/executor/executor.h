@@ -24,6 +24,7 @@ class LoadedAdapter : public AdapterWeights {
 
 struct ExecutorOptions {
   int64_t kv_tokens = 0;  // positions in the KV cache, rounded up to whole blocks
+  bool kv_int8 = false;   // keys and values of 8 bits, in place of the model's dtype
 };
 
 // The step on a decoder: sorts the slices by adapter, runs one ragged forward pass over the paged cache.
@@ -31,6 +32,6 @@ Result<std::unique_ptr<StepModel>> make_executor(std::shared_ptr<const model::De
                                                  const ExecutorOptions& options);
 
 // Bytes of KV cache for one position.
-int64_t kv_bytes_per_token(const formats::ModelSpec& spec, at::ScalarType dtype);
+int64_t kv_bytes_per_token(const formats::ModelSpec& spec, at::ScalarType dtype, bool kv_int8 = false);
 
 }  // namespace graft::runtime
