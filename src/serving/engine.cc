@@ -99,13 +99,15 @@ class EngineImpl final : public Engine {
   void update_adapters();
   void run_step();
   Result<std::span<const float>> forward(std::span<const PlannedSlice> plan, size_t& rows);
-  using Samples = std::vector<std::optional<Result<runtime::SampledToken>>>;
-  Samples sample_rows(const std::vector<PlannedSlice>& plan, std::span<const float> logits) const;
-  void accept(const PlannedSlice& slice, std::span<const float> logits,
-              std::optional<Result<runtime::SampledToken>> sampled);
+  using Samples =
+      std::vector<Result<runtime::SampledToken>>;  // of one slice: the next token; of drafts, one for each more
+  void speculate();
+  std::vector<Samples> sample_rows(const std::vector<PlannedSlice>& plan, std::span<const float> logits) const;
+  void accept(PlannedSlice slice, std::span<const float> logits, Samples samples);
+  int32_t check_drafts(Request& request, const Samples& samples);
   void fail_all(Messages& messages, const Error& error);
   bool collect_prompt_logprobs(Request& request, int32_t start, std::span<const float> logits);
-  void append_token(Request& request, Result<runtime::SampledToken> sampled);
+  bool append_token(Request& request, Result<runtime::SampledToken> sampled);
   void finish(Request& request, FinishReason reason);
   void fail(Request& request, Error error);
   std::unique_ptr<Request> forget(Request& request);
@@ -184,6 +186,7 @@ Result<RequestId> EngineImpl::submit(GenerationRequest request, std::shared_ptr<
   auto pending = std::make_unique<Request>(0, std::move(request), std::move(sink), *tokenizer_, eos_token_ids_);
   // A file system may be slow: never under the lock, nor on the model thread.
   if (!adapter.id.empty()) pending->adapter_files = stat_adapter_files(adapter.id);
+  if (limits_.speculative_tokens > 0) pending->speculation = std::make_unique<Speculation>(limits_.speculative_tokens);
   const std::string& tenant = pending->params.tenant;
   const auto weight = limits_.tenant_weights.find(tenant);
   if (weight != limits_.tenant_weights.end()) pending->weight = weight->second;
@@ -335,7 +338,21 @@ void EngineImpl::update_adapters() {
   for (Sequence* sequence : scheduler_.withdraw(waits_its_turn)) adapters_.take_back(*sequence);
 }
 
+// Guesses for the sequences that decode; the scheduler keeps as many as there is room for.
+void EngineImpl::speculate() {
+  if (limits_.speculative_tokens == 0 || scheduler_.running() > limits_.speculation_max_running) return;
+  for (const auto& [id, request] : live_) {
+    if (request->speculation == nullptr || !request->decoding()) continue;
+    // The step itself gives one token more than the guesses.
+    const int32_t limit = request->params.max_new_tokens - (request->size() - request->prompt_size) - 1;
+    const std::vector<int32_t> guesses = request->speculation->propose(request->tokens, limit);
+    request->tokens.insert(request->tokens.end(), guesses.begin(), guesses.end());
+    request->drafted = static_cast<int32_t>(guesses.size());
+  }
+}
+
 void EngineImpl::run_step() {
+  speculate();
   const std::span<const PlannedSlice> planned = scheduler_.plan();
   if (planned.empty()) return;
   // Sinks may end requests while the plan is being worked through, and the next plan() overwrites it: own copy.
@@ -351,7 +368,7 @@ void EngineImpl::run_step() {
     return;
   }
   const auto vocab = static_cast<size_t>(info_.vocab_size);
-  Samples samples = sample_rows(plan, *logits);
+  std::vector<Samples> samples = sample_rows(plan, *logits);
   size_t row = 0;
   for (size_t i = 0; i < plan.size(); ++i) {
     const PlannedSlice& slice = plan[i];
@@ -368,31 +385,42 @@ void EngineImpl::run_step() {
   }
 }
 
-// The next token of every slice that reaches its sequence's end: a pure function of the logits and the request, for all
-// of them at once.
-EngineImpl::Samples EngineImpl::sample_rows(const std::vector<PlannedSlice>& plan,
-                                            std::span<const float> logits) const {
+// The next token of every slice that reaches its sequence's end, and of those with drafts the token after each draft: a
+// pure function of the logits and the request, for all of them at once.
+std::vector<EngineImpl::Samples> EngineImpl::sample_rows(const std::vector<PlannedSlice>& plan,
+                                                         std::span<const float> logits) const {
+  struct Work {
+    size_t slice;
+    int32_t draft;  // how many of the drafts come before
+    std::span<const float> logits;
+  };
   const auto vocab = static_cast<size_t>(info_.vocab_size);
-  std::vector<std::pair<size_t, std::span<const float>>> work;
+  std::vector<Work> work;
+  std::vector<Samples> samples(plan.size());
   size_t row = 0;
   for (size_t i = 0; i < plan.size(); ++i) {
     const auto& request = static_cast<const Request&>(*plan[i].sequence);
     row += logit_rows(plan[i]);
     if (logit_rows(plan[i]) == 0 || plan[i].count < request.pending()) continue;
-    work.emplace_back(i, logits.subspan((row - 1) * vocab, vocab));
+    for (int32_t draft = 0; draft <= request.drafted; ++draft) {
+      const size_t at = row - 1 - static_cast<size_t>(request.drafted - draft);
+      work.push_back({i, draft, logits.subspan(at * vocab, vocab)});
+      samples[i].emplace_back(internal_error("not sampled"));
+    }
   }
-  Samples samples(plan.size());
   model_->for_each(static_cast<int64_t>(work.size()), [&](int64_t task) {
-    const auto& [index, last_row] = work[static_cast<size_t>(task)];
-    const auto& request = static_cast<const Request&>(*plan[index].sequence);
-    const std::span<const int32_t> tokens = request.tokens;
+    const Work& one = work[static_cast<size_t>(task)];
+    const auto& request = static_cast<const Request&>(*plan[one.slice].sequence);
+    const int32_t size = request.size() - request.drafted + one.draft;
+    const auto tokens = std::span<const int32_t>(request.tokens).first(static_cast<size_t>(size));
     const auto prompt_size = static_cast<size_t>(request.prompt_size);
+    Result<runtime::SampledToken>& sampled = samples[one.slice][static_cast<size_t>(one.draft)];
     try {
-      samples[index] =
-          runtime::sample(last_row, request.params.sampling, tokens.first(prompt_size), tokens.subspan(prompt_size),
-                          request.size(), request.params.num_alternatives, request.params.logprobs);
+      sampled =
+          runtime::sample(one.logits, request.params.sampling, tokens.first(prompt_size), tokens.subspan(prompt_size),
+                          size, request.params.num_alternatives, request.params.logprobs);
     } catch (const std::exception& error) {
-      samples[index] = internal_error(std::string("sampling failed: ") + error.what());
+      sampled = internal_error(std::string("sampling failed: ") + error.what());
     }
   });
   return samples;
@@ -429,13 +457,32 @@ Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice>
   }
 }
 
-void EngineImpl::accept(const PlannedSlice& slice, std::span<const float> logits,
-                        std::optional<Result<runtime::SampledToken>> sampled) {
+void EngineImpl::accept(PlannedSlice slice, std::span<const float> logits, Samples samples) {
   auto& request = static_cast<Request&>(*slice.sequence);
   const int32_t start = request.computed;
+  const bool speculative = request.drafted > 0;
+  if (speculative) slice.count = 1 + check_drafts(request, samples);
   scheduler_.commit(slice);
-  if (slice.logits == runtime::LogitRows::kAll && !collect_prompt_logprobs(request, start, logits)) return;
-  if (sampled) append_token(request, std::move(*sampled));
+  if (speculative) {
+    samples.erase(samples.begin() + slice.count, samples.end());
+    request.drop_drafts();  // they come again, as output
+  } else if (slice.logits == runtime::LogitRows::kAll && !collect_prompt_logprobs(request, start, logits)) {
+    return;
+  }
+  for (Result<runtime::SampledToken>& sampled : samples) {
+    if (!append_token(request, std::move(sampled))) return;
+  }
+}
+
+// Keeps the drafts that proved right, and says how many.
+int32_t EngineImpl::check_drafts(Request& request, const Samples& samples) {
+  const int32_t drafted = request.drafted;
+  const int32_t right = confirmed(std::span<const int32_t>(request.tokens).last(static_cast<size_t>(drafted)), samples);
+  request.drop_drafts(right);
+  request.speculation->learn(drafted, right);
+  counts_.drafted_tokens += static_cast<uint64_t>(drafted);
+  counts_.confirmed_tokens += static_cast<uint64_t>(right);
+  return right;
 }
 
 // false: the request failed.
@@ -457,16 +504,22 @@ bool EngineImpl::collect_prompt_logprobs(Request& request, int32_t start, std::s
   return true;
 }
 
-void EngineImpl::append_token(Request& request, Result<runtime::SampledToken> sampled) {
-  if (!sampled.ok()) return fail(request, sampled.error());
+// false: the request has ended.
+bool EngineImpl::append_token(Request& request, Result<runtime::SampledToken> sampled) {
+  if (!sampled.ok()) {
+    fail(request, sampled.error());
+    return false;
+  }
   if (request.first_token == Clock::time_point()) request.first_token = Clock::now();
   ++counts_.generated_tokens;
   request.tokens.push_back(sampled->id);
   const auto reason = request.output.push(std::move(*sampled));
   if (!request.send_token(request.output.tokens().back())) {
-    return fail(request, internal_error("the receiver of the tokens failed"));
+    fail(request, internal_error("the receiver of the tokens failed"));
+    return false;
   }
   if (reason) finish(request, *reason);
+  return !reason;
 }
 
 void EngineImpl::finish(Request& request, FinishReason reason) {

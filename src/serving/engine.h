@@ -85,6 +85,8 @@ struct EngineLimits {
   int32_t max_active_adapters = 1024;
   int64_t adapter_memory_bytes = 0;               // 0: no bound
   std::chrono::milliseconds adapter_cycle{2000};  // how long an adapter may stay while others wait for its place
+  int32_t speculative_tokens = 0;                 // guessed at once from what the sequence holds already; 0: none
+  int32_t speculation_max_running = 32;           // no guesses while more sequences run: they cost more than they save
   bool prefix_caching = true;                     // reuse the KV blocks of equal beginnings (same adapter)
   std::chrono::milliseconds stall_after{120000};  // a step that takes longer means unhealthy
   std::chrono::milliseconds max_request_time{};   // of every request, as GenerationRequest::max_time; 0: no limit
@@ -105,10 +107,11 @@ struct EngineStats {
   int32_t cached_blocks = 0;  // contents known to the prefix cache, in use or not; unused ones count as free
   int32_t loaded_adapters = 0;
   uint64_t steps = 0, failed_steps = 0, step_tokens = 0, generated_tokens = 0, preemptions = 0;
-  uint64_t prefix_cached_tokens = 0;             // prompt tokens that were not computed
-  int32_t step_sequences = 0, step_decodes = 0;  // in the last step; the others were prefill chunks
-  int32_t adapters_waiting = 0;                  // sequences that wait for an adapter's load; counted in `waiting` too
-  int64_t adapter_bytes = 0;                     // of those loaded and those being loaded
+  uint64_t prefix_cached_tokens = 0;                  // prompt tokens that were not computed
+  uint64_t drafted_tokens = 0, confirmed_tokens = 0;  // by speculation
+  int32_t step_sequences = 0, step_decodes = 0;       // in the last step; the others were prefill chunks
+  int32_t adapters_waiting = 0;  // sequences that wait for an adapter's load; counted in `waiting` too
+  int64_t adapter_bytes = 0;     // of those loaded and those being loaded
   uint64_t adapter_loads = 0, adapter_evictions = 0, deadlines = 0, refused = 0;
   uint64_t cancels = 0;                                           // asked for
   std::chrono::nanoseconds step_time{};                           // of all steps: the model's
@@ -122,7 +125,7 @@ using RequestId = uint64_t;
 //   sleeps while there is nothing to do;
 // - the loader thread reads adapters, one after the other, and destroys the ones that were dropped.
 // Other threads only leave messages. A request's tokens and logprobs depend on nothing but the request, its adapter and
-// the model: not on its neighbours, nor on chunks, preemption or the prefix cache.
+// the model: not on its neighbours, nor on chunks, preemption, the prefix cache or speculation.
 // A step that fails or throws ends the requests that were in it, and no others.
 class Engine {
  public:

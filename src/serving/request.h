@@ -7,6 +7,7 @@
 #include "serving/engine.h"
 #include "serving/output.h"
 #include "serving/sequence.h"
+#include "serving/speculation.h"
 
 namespace graft::serving {
 
@@ -26,6 +27,7 @@ struct Request : Sequence {
   GenerationRequest params;
   std::shared_ptr<GenerationSink> sink;
   Output output;
+  std::unique_ptr<Speculation> speculation;  // null: none
   AdapterFiles adapter_files;
   std::vector<runtime::TokenLogprob> prefill;
   Clock::time_point submitted = Clock::now();

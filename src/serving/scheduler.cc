@@ -39,11 +39,23 @@ std::span<const PlannedSlice> Scheduler::plan() {
 }
 
 void Scheduler::plan_decodes() {
+  auto left =
+      static_cast<int32_t>(std::count_if(running_.begin(), running_.end(), [](auto* s) { return s->decoding(); }));
   // grow() may take sequences off the end of the list, this one included.
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
-    if (sequence.decoding() && grow(sequence)) take(sequence, 1);
+    if (!sequence.decoding()) continue;
+    fit_drafts(sequence, tokens_left_ - left--);
+    if (grow(sequence)) take(sequence, sequence.pending());
   }
+}
+
+// Drafts take what nobody needs: `tokens` of the step, and blocks that are free without preempting anybody.
+void Scheduler::fit_drafts(Sequence& sequence, int32_t tokens) {
+  if (sequence.drafted == 0) return;
+  const int32_t blocks = sequence.blocks.size() + std::max(blocks_.available() - running(), 0);
+  const int32_t positions = blocks * blocks_.block_size() - (sequence.size() - sequence.drafted);
+  sequence.drop_drafts(std::clamp(std::min({tokens, rows_left_ - 1, positions}), 0, sequence.drafted));
 }
 
 void Scheduler::plan_prefills() {
@@ -106,6 +118,7 @@ bool Scheduler::grow(Sequence& sequence) {
 void Scheduler::preempt_last() {
   Sequence& victim = *running_.back();
   running_.pop_back();
+  victim.drop_drafts();
   victim.blocks.clear();
   victim.computed = 0;
   victim.prefix = {};
@@ -121,7 +134,7 @@ void Scheduler::take_chunk(Sequence& sequence) {
 
 void Scheduler::take(Sequence& sequence, int32_t count) {
   PlannedSlice slice{&sequence, count, runtime::LogitRows::kNone};
-  if (sequence.reveals_prompt_logprobs(count)) {
+  if (sequence.reveals_prompt_logprobs(count) || sequence.drafted > 0) {
     slice.logits = runtime::LogitRows::kAll;
     rows_left_ -= count;
   } else if (count == sequence.pending()) {

@@ -16,7 +16,7 @@ namespace graft::serving {
 struct StepLimits {
   int32_t max_running = 1;      // sequences that hold blocks; at most max_step_tokens
   int32_t max_step_tokens = 1;  // decodes first, the rest goes to prefill chunks
-  int32_t max_logit_rows = 1;   // rows of a step that only serve prompt logprobs; they are vocab_size floats each
+  int32_t max_logit_rows = 1;   // rows of a step for prompt logprobs and drafts; they are vocab_size floats each
 };
 
 // The next `count` tokens of a sequence, from `computed` on.
@@ -43,7 +43,8 @@ class Scheduler {
 
   // Empty only when there is nothing to do. Valid until the next call of a member.
   std::span<const PlannedSlice> plan();
-  // The slice was computed: call it for each one before the next plan, except where the step failed.
+  // The slice was computed: call it for each one before the next plan, except where the step failed. Of a slice with
+  // drafts, `count` is what has proved right, and the sequence keeps no other draft.
   void commit(const PlannedSlice& slice);
 
   [[nodiscard]] bool idle() const { return running_.empty() && waiting() == 0; }
@@ -53,6 +54,7 @@ class Scheduler {
 
  private:
   void plan_decodes();
+  void fit_drafts(Sequence& sequence, int32_t tokens);
   void plan_prefills();
   void admit();
   bool start(Sequence& sequence);

@@ -20,6 +20,7 @@ struct Sequence {
   double weight = 1;            // of the tenant: its share beside the others'
   std::vector<int32_t> tokens;  // prompt, then output
   int32_t prompt_size = 0;
+  int32_t drafted = 0;  // the last ones of `tokens` that are guesses, to be checked by the next step
 
   int32_t computed = 0;  // the first ones, whose keys and values are in `blocks`
   runtime::BlockTable blocks;
@@ -37,7 +38,12 @@ struct Sequence {
 
   [[nodiscard]] int32_t size() const { return static_cast<int32_t>(tokens.size()); }
   [[nodiscard]] int32_t pending() const { return size() - computed; }
-  [[nodiscard]] bool decoding() const { return pending() == 1 && computed > 0; }
+  [[nodiscard]] bool decoding() const { return pending() - drafted == 1 && computed > 0; }
+  // Forgets all guesses but the first `keep`.
+  void drop_drafts(int32_t keep = 0) {
+    tokens.resize(tokens.size() - static_cast<size_t>(drafted - keep));
+    drafted = keep;
+  }
   // Whether the logits of the next `count` tokens tell a prompt logprob that is still unknown.
   [[nodiscard]] bool reveals_prompt_logprobs(int32_t count) const {
     return wants_prompt_logprobs && prompt_logprobs < prompt_size && computed + count >= prompt_logprobs;
