@@ -87,6 +87,19 @@ void EngineOptions::add_to(CLI::App& command) {
       ->envname("MAX_BATCH_SIZE")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
+  command
+      .add_option("--speculative-tokens", speculative_tokens,
+                  "guess so many tokens at once from what the prompt and the output hold already; the output stays the "
+                  "same, and edits and extractions come several times faster; 0: none")
+      ->envname("SPECULATIVE_TOKENS")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  command
+      .add_option("--speculation-max-batch-size", speculation_max_batch_size,
+                  "no guesses while more sequences than this run")
+      ->envname("SPECULATION_MAX_BATCH_SIZE")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
   command.add_option("--max-active-adapters", max_active_adapters, "adapters held in memory at once")
       ->envname("MAX_ACTIVE_ADAPTERS")
       ->check(CLI::Range(1, 1 << 20))
@@ -134,6 +147,8 @@ Result<std::unique_ptr<serving::Engine>> start_engine(const LoadedModel& model, 
   limits.max_running = options.max_batch_size;
   limits.max_step_tokens = std::max(options.max_batch_prefill_tokens, options.max_batch_size);
   limits.max_total_tokens = options.max_total_tokens;
+  limits.speculative_tokens = options.speculative_tokens;
+  limits.speculation_max_running = options.speculation_max_batch_size;
   limits.max_active_adapters = options.max_active_adapters;
   limits.adapter_memory_bytes = static_cast<int64_t>(options.adapter_memory_fraction * static_cast<double>(memory));
   limits.adapter_cycle = milliseconds(options.adapter_cycle_time_s);

@@ -23,6 +23,8 @@ struct EngineOptions {
   int32_t max_batch_prefill_tokens = 512;  // tokens of one step
   int32_t max_concurrent_requests = 1024;
   int32_t max_batch_size = 256;
+  int32_t speculative_tokens = 0;
+  int32_t speculation_max_batch_size = 32;
   int32_t max_active_adapters = 1024;
   double adapter_memory_fraction = 0.1;
   double adapter_cycle_time_s = 2;
