@@ -9,15 +9,16 @@ cd "$ROOT"
 SECONDS_EACH="${1:?usage: fuzz.sh SECONDS [PROGRAM...]}"
 shift
 PARALLEL="${FUZZ_PARALLEL:-$(nproc)}"
+TIMEOUT="${FUZZ_TIMEOUT:-5}" # wall-clock seconds: more where the programs share the cores with much else
 export ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=0:max_allocation_size_mb=1024"
 export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
 
-# An input of at most 64 KiB that takes 5 seconds, or 1 GiB, is a finding too: parsers are linear and bounded.
+# An input of at most 64 KiB that takes TIMEOUT seconds, or 1 GiB, is a finding too: parsers are linear and bounded.
 fuzz_one() {
   local program="$1" name="${1%_fuzz}" status=0 seeds=()
   mkdir -p "build-fuzz/corpus/$name" build-fuzz/findings build-fuzz/logs
   if [ -d "tests/fuzz/$name" ]; then seeds=("tests/fuzz/$name"); fi
-  "build-fuzz/bin/$program" -max_total_time="$SECONDS_EACH" -timeout=5 -rss_limit_mb=1536 -max_len=65536 \
+  "build-fuzz/bin/$program" -max_total_time="$SECONDS_EACH" -timeout="$TIMEOUT" -rss_limit_mb=1536 -max_len=65536 \
     -print_final_stats=1 -artifact_prefix="build-fuzz/findings/$name-" \
     "build-fuzz/corpus/$name" "${seeds[@]}" >"build-fuzz/logs/$name.log" 2>&1 || status=$?
   local runs coverage
