@@ -30,7 +30,7 @@ test-fast: build ## Build and run the fast unit tests
 	@ctest --test-dir $(BUILD) --output-on-failure -L fast -j 2
 
 test-peers: build ## Compare exported files with llama.cpp's own tools (builds llama.cpp, a quarter of an hour)
-	@GRAFT_PYTHON="$(VENV)/bin/python3" bench/setup formats
+	@GRAFT_PYTHON="$(VENV)/bin/python3" bench/setup serve
 	@$(VENV)/bin/python3 -m pytest -q -rP -m peers tests/peers
 
 bench: build ## Compare training, serving and tokenising with their peers (idle machine, half an hour)

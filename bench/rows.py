@@ -19,6 +19,7 @@ class Row:
     peer_name: str
     required: float | None = None
     higher_is_better: bool = True
+    share: float | None = None  # of what the machine could do at best, where that is known
 
     @property
     def ratio(self) -> float:
@@ -45,6 +46,7 @@ class Row:
             "required": self.required,
             "better": "higher" if self.higher_is_better else "lower",
             "met": self.met,
+            "share_of_limit": self.share,
             "repetitions": len(self.graft),
             "cpu": machine.cpu_model(),
             "threads": machine.threads(),
@@ -66,14 +68,15 @@ def bar(row: Row) -> str:
 
 
 def table(rows: list) -> str:
-    cells = [["measure", "graft", "peer", "ratio", "required"]]
+    cells = [["measure", "graft", "peer", "ratio", "required", "of the limit", "peer's name"]]
     for row in rows:
-        cells.append([f"{row.measure} [{row.unit}]", spread(row.graft), spread(row.peer), f"{row.ratio:.2f}", bar(row)])
+        share = "" if row.share is None else f"{row.share:.0%}"
+        cells.append([f"{row.measure} [{row.unit}]", spread(row.graft), spread(row.peer), f"{row.ratio:.2f}", bar(row),
+                      share, row.peer_name])
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
     lines.append("")
-    lines.append(f"peer: {rows[0].peer_name}; medians (min to max) of {len(rows[0].graft)} repetitions; "
-                 f"{machine.cpu_model()}, {machine.threads()} threads")
+    lines.append(f"medians (min to max) of {len(rows[0].graft)} repetitions; {machine.cpu_model()}, {machine.threads()} threads")
     return "\n".join(lines)
 
 
