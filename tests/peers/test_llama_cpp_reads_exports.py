@@ -1,5 +1,5 @@
 """llama.cpp on what `graft export --format gguf` writes, against the files of its own tools. Part of `make test-peers`,
-which builds llama.cpp first (bench/setup formats).
+which builds llama.cpp first (bench/setup serve).
 
 The reference is independent of graft: the small model as float32 GGUF, written by the Python package gguf and quantised
 by llama-quantize. graft exports the same model from its Hugging Face directory.
