@@ -8,9 +8,10 @@ import threading
 import gguf
 import numpy
 import pytest
+import safetensors.numpy
 import torch
 
-from bench import load, rows, tokenizer
+from bench import adapters, load, rows, tokenizer
 from bench.peers import bf16_gguf, torch_lora
 from scripts.demo import events
 from tests.support import smollm2
@@ -34,6 +35,20 @@ def test_rows_are_written_with_what_a_reader_needs(tmp_path):
     assert {"measure", "graft", "peer", "peer_name", "ratio", "required", "met", "cpu", "threads"} <= written.keys()
     assert (written["graft"], written["graft_min"], written["graft_max"]) == (2, 1, 3)
     assert (written["ratio"], written["met"]) == (1.0, False)
+
+
+def test_adapters_for_both_engines_hold_the_same_factors(tmp_path):
+    config = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2,
+              "num_hidden_layers": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    peft = adapters.write_peft(tmp_path / "peft", tmp_path, 4, adapters.ALL_LINEAR, seed=1)
+    ours = safetensors.numpy.load_file(peft / "adapter_model.safetensors")
+    theirs = {tensor.name: tensor.data for tensor in
+              gguf.GGUFReader(adapters.write_gguf(tmp_path / "lora.gguf", tmp_path, 4, adapters.ALL_LINEAR, seed=1)).tensors}
+    assert len(ours) == len(theirs) == 2 * 7 * 2
+    assert ours["base_model.model.model.layers.1.self_attn.k_proj.lora_B.weight"].shape == (16, 4)
+    assert numpy.array_equal(ours["base_model.model.model.layers.1.mlp.down_proj.lora_A.weight"],
+                             theirs["blk.1.ffn_down.weight.lora_a"].reshape(4, 48))
 
 
 def test_training_speed_counts_each_steps_own_tokens_and_time(tmp_path):

@@ -31,7 +31,7 @@ struct Weights {
 };
 
 // The layout's version is part of the prepared file's name: a changed layout is prepared anew.
-inline constexpr const char* kLayoutVersion = "panel16-v1";
+inline constexpr const char* kLayoutVersion = "panel16-v2";
 
 // The safetensors type that a prepared file declares for a packed tensor.
 formats::DType stored_dtype(const ops::LinearWeight& weight);

@@ -35,7 +35,7 @@ bool has_dropout(const Call& call) {
 
 // t [tokens, rank] = scale * x A^T of every segment.
 template <class T>
-void shrink_inputs(const Call& call, const at::Tensor& x, at::Tensor& t) {
+std::vector<cpu::Shrink> shrink_jobs(const Call& call, const at::Tensor& x, at::Tensor& t) {
   std::vector<cpu::Shrink> jobs;
   for (const LoraSegment& s : call.segments) {
     cpu::Shrink job;
@@ -51,7 +51,7 @@ void shrink_inputs(const Call& call, const at::Tensor& x, at::Tensor& t) {
     job.ldt = t.size(1);
     jobs.push_back(job);
   }
-  cpu::shrink<T>(jobs);
+  return jobs;
 }
 
 template <class T>
@@ -70,10 +70,11 @@ at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& 
                        at::Tensor& t) {
   const LinearWeight& w = *call.weight;
   const int64_t rank = max_rank(call.segments);
+  std::vector<cpu::Shrink> shrinks;
   std::vector<cpu::Graft> grafts;
   if (rank > 0) {
     t = at::empty({x.size(0), rank}, x.options());
-    shrink_inputs<T>(call, lora_x, t);
+    shrinks = shrink_jobs<T>(call, lora_x, t);
     grafts = expand_grafts<T>(call, t);
   }
   at::Tensor y = at::empty({x.size(0), w.out_features}, residual.defined() ? residual.options() : x.options());
@@ -84,6 +85,7 @@ at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& 
   args.k = w.in_features;
   args.format = w.format;
   args.parts = w.parts;
+  args.shrinks = shrinks;
   args.grafts = grafts;
   if (residual.defined()) {
     args.add = residual.const_data_ptr<float>();

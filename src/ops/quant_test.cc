@@ -18,18 +18,19 @@
 namespace graft::ops {
 namespace {
 
-using cpu::kQuantGroup;
+using cpu::kInt4Group;
 using cpu::WeightFormat;
 
-// What a row becomes on its way into a product: 8 bits in groups of 32.
-at::Tensor rounded_activations(const at::Tensor& x) {
+// What a row becomes on its way into a product: 8 bits in groups.
+at::Tensor rounded_activations(const at::Tensor& x, WeightFormat format) {
+  const int64_t group_size = cpu::quant_group(format);
   at::Tensor out = x.to(at::kFloat).contiguous().clone();
   auto* values = out.mutable_data_ptr<float>();
   const int64_t k = x.size(1);
   for (int64_t row = 0; row < x.size(0); ++row) {
-    for (int64_t begin = 0; begin < k; begin += kQuantGroup) {
+    for (int64_t begin = 0; begin < k; begin += group_size) {
       float* group = values + row * k + begin;
-      const int64_t size = std::min(kQuantGroup, k - begin);
+      const int64_t size = std::min(group_size, k - begin);
       float largest = 0;
       for (int64_t i = 0; i < size; ++i) largest = std::max(largest, std::fabs(group[i]));
       if (largest == 0) continue;
@@ -96,16 +97,16 @@ TEST(Int4, WeightsOnAFourBitGridKeepTheirValues) {
   const int64_t k = 128;
   at::Tensor w = at::empty({48, k}, at::TensorOptions().dtype(at::kFloat));
   auto* values = w.mutable_data_ptr<float>();
-  for (int64_t group = 0; group < w.numel() / kQuantGroup; ++group) {
+  for (int64_t group = 0; group < w.numel() / kInt4Group; ++group) {
     const float scale = cpu::to_float(cpu::to_f16(std::ldexp(1.0F + static_cast<float>(engine() % 1000) / 1000, -7)));
     const bool q4_0 = group % 2 == 0;
     const float minimum =
         q4_0 ? -8 * scale : cpu::to_float(cpu::to_f16(-scale * static_cast<float>(engine() % 1600) / 100));
     const int least = static_cast<int>(engine() % 4);  // groups that miss the ends of the range, too
-    for (int64_t i = 0; i < kQuantGroup; ++i) {
+    for (int64_t i = 0; i < kInt4Group; ++i) {
       const int q =
           least + static_cast<int>(engine() % static_cast<unsigned>(16 - least - static_cast<int>(group % 3)));
-      values[group * kQuantGroup + i] = static_cast<float>(q) * scale + minimum;
+      values[group * kInt4Group + i] = static_cast<float>(q) * scale + minimum;
     }
   }
   EXPECT_TRUE(at::equal(unpack_linear(pack_linear({w}, at::kBFloat16, WeightFormat::kInt4)), w));
@@ -122,7 +123,7 @@ TEST_P(QuantTest, LinearWithGraftsEqualsTheDequantisedProduct) {
       const at::Tensor x = random({tokens, in}).to(dtype);
       const at::Tensor residual = random({tokens, out});
       const at::Tensor got = linear(x, weight, segments, residual);
-      at::Tensor want = at::linear(rounded_activations(x), unpack_linear(weight)) + residual;
+      at::Tensor want = at::linear(rounded_activations(x, GetParam()), unpack_linear(weight)) + residual;
       // The adapter reads x as it is.
       const at::Tensor low = (at::linear(x.narrow(0, cut, tokens - cut), factors.a.to(dtype)) * 0.5).to(at::kFloat);
       want.narrow(0, cut, tokens - cut).add_(at::linear(low, factors.b.to(dtype).to(at::kFloat)));

@@ -8,6 +8,7 @@
 #include "ops/cpu/gemm_blocks.h"
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/quant.h"
+#include "ops/cpu/shrink.h"
 
 namespace graft::ops::cpu {
 
@@ -85,7 +86,7 @@ void product(const ProductArgs& args) {
   const std::vector<Run> runs = row_runs(args, args.parts.size());
   const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
   float* wide = wide_sums(args, runs, blocks.size());
-  parallel_for(static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
+  run_with_shrinks<T>(args, runs, wide, static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
     const int64_t begin = task % chunks * kChunkRows;
     const int64_t block = task / chunks;
     product_block<T>(args, runs, blocks[static_cast<size_t>(block)], begin, std::min(args.m, begin + kChunkRows),
@@ -156,48 +157,8 @@ void product_transposed(const ProductArgs& args) {
 
 template <class T>
 void shrink(std::span<const Shrink> jobs) {
-  struct Task {
-    const Shrink* job;
-    int64_t begin, end;
-  };
-  std::vector<Task> tasks;
-  for (const Shrink& job : jobs) {
-    for (int64_t row = job.row_begin; row < job.row_end; row += kChunkRows) {
-      tasks.push_back({&job, row, std::min(job.row_end, row + kChunkRows)});
-    }
-  }
-  const auto count = static_cast<int64_t>(tasks.size());
-  parallel_for(count, [&](int64_t i) {
-    const Task& task = tasks[static_cast<size_t>(i)];
-    const Shrink& job = *task.job;
-    // Few rows of many adapters: the next adapter comes from memory meanwhile.
-    const int64_t next = i + parallel_threads();
-    const bool ask = task.end - task.begin <= kTileRows && next < count;
-    for (int64_t j = 0; j < job.n; j += kBlockColumns) {
-      const int64_t columns = std::min(kBlockColumns, job.n - j);
-      const int panels = static_cast<int>((columns + kPanel - 1) / kPanel);
-      const int64_t offset = j / kPanel * panel_elements(job.k);
-      for_tiles(task.begin, task.end, [&](int64_t row, int rows) {
-        TileArgs tile;
-        tile.a = row_of<T>(job.x, job.ldx, row);
-        tile.lda = job.ldx;
-        for (int p = 0; p < panels; ++p) {
-          tile.b[p] = static_cast<const T*>(job.packed) + offset + p * panel_elements(job.k);
-        }
-        tile.k = job.k;
-        tile.alpha = job.alpha;
-        tile.alphas = job.alphas == nullptr ? nullptr : job.alphas + j;
-        if (ask) {
-          tile.ahead = static_cast<const T*>(tasks[static_cast<size_t>(next)].job->packed) + offset;
-          tile.ahead_bytes = panels * panel_elements(job.k) * static_cast<int64_t>(sizeof(T));
-        }
-        tile.c = static_cast<T*>(job.t) + row * job.ldt + j;
-        tile.ldc = job.ldt;
-        tile.n = static_cast<int>(columns);
-        typed_kernels<T>().tile[rows - 1][panels - 1](tile);
-      });
-    }
-  });
+  const ShrinkTasks<T> tasks(jobs);
+  parallel_for(tasks.count(), [&](int64_t i) { tasks.run(i); });
 }
 
 template <class T>

@@ -29,13 +29,27 @@ struct Graft {
   int64_t rank = 0;         // even
 };
 
+// One low-rank projection of a range of rows: t[rows, 0 .. n) = alpha * x[rows] A^T, A packed [n, k].
+struct Shrink {
+  int64_t row_begin = 0, row_end = 0;
+  const void* packed = nullptr;
+  int64_t n = 0, k = 0;
+  const void* x = nullptr;  // indexed by the absolute row
+  int64_t ldx = 0;
+  float alpha = 1.0F;
+  const float* alphas = nullptr;  // [n rounded up to 16]: one for each column, instead of alpha
+  void* t = nullptr;              // type T, indexed by the absolute row, already at the first column
+  int64_t ldt = 0;
+};
+
 struct ProductArgs {
   const void* a = nullptr;  // [m, k]
   int64_t lda = 0, m = 0, k = 0;
   WeightFormat format = WeightFormat::kDense;  // of the parts; grafts are always dense
   std::span<const WeightPart> parts;
-  std::span<const Graft> grafts;  // at most one for a row and a part; row ranges are equal or disjoint
-  const float* add = nullptr;     // [m, columns]: added after the product
+  std::span<const Graft> grafts;    // at most one for a row and a part; row ranges are equal or disjoint
+  std::span<const Shrink> shrinks;  // what the grafts' t comes from, if it has not been computed
+  const float* add = nullptr;       // [m, columns]: added after the product
   int64_t ldadd = 0;
   void* c = nullptr;  // [m, columns]
   int64_t ldc = 0;
@@ -52,18 +66,6 @@ void product(const ProductArgs& args);
 template <class T>
 void product_transposed(const ProductArgs& args);
 
-// One low-rank projection of a range of rows: t[rows, 0 .. n) = alpha * x[rows] A^T, A packed [n, k].
-struct Shrink {
-  int64_t row_begin = 0, row_end = 0;
-  const void* packed = nullptr;
-  int64_t n = 0, k = 0;
-  const void* x = nullptr;  // indexed by the absolute row
-  int64_t ldx = 0;
-  float alpha = 1.0F;
-  const float* alphas = nullptr;  // [n rounded up to 16]: one for each column, instead of alpha
-  void* t = nullptr;              // type T, indexed by the absolute row, already at the first column
-  int64_t ldt = 0;
-};
 // All of them in one parallel region.
 template <class T>
 void shrink(std::span<const Shrink> jobs);

@@ -52,19 +52,20 @@ using TileFn = void (*)(const TileArgs&);
 enum class WeightFormat { kDense, kInt8, kInt4 };
 
 // Along k, weights and activations are quantised in groups of so many, each with its own scale.
-inline constexpr int64_t kQuantGroup = 32;
+inline constexpr int64_t kInt8Group = 64, kInt4Group = 32;
+constexpr int64_t quant_group(WeightFormat format) { return format == WeightFormat::kInt8 ? kInt8Group : kInt4Group; }
 
 // One register tile over quantised weights: c = a . b over all groups, float32.
 struct QuantTileArgs {
-  const int8_t* q = nullptr;  // activations [rows, groups * 32], row stride ldq
+  const int8_t* q = nullptr;  // activations [rows, groups * group], row stride ldq
   int64_t ldq = 0;
   const float* scale = nullptr;  // of each group, [rows, groups], row stride ldg
   const int32_t* sum = nullptr;  // of each group's q, likewise
   int64_t ldg = 0;
   const void* b[kTilePanels] = {};  // records of each panel
-  int64_t groups = 0;               // even for kInt8
-  int64_t near = 0;                 // bytes from what is read of a panel to what is asked for from memory; 0: nothing
-  const void* ahead = nullptr;      // as of TileArgs
+  int64_t groups = 0;
+  int64_t near = 0;             // bytes from what is read of a panel to what is asked for from memory; 0: nothing
+  const void* ahead = nullptr;  // as of TileArgs
   int64_t ahead_bytes = 0;
   float* c = nullptr;  // [rows, 16 * panels]
   int64_t ldc = 0;
@@ -131,9 +132,9 @@ struct TypedKernels {
   void (*attention)(const AttentionArgs&);
   void (*attention_backward)(const AttentionBackwardArgs&);
 
-  // x [k] -> q [groups * 32], zero beyond k, and of each group the scale and the sum of q. x = q * scale, rounded to
-  // nearest even.
-  void (*quantise_row)(const void* x, int64_t k, int64_t groups, int8_t* q, float* scale, int32_t* sum);
+  // x [k] -> q [groups * group], zero beyond k, and of each group the scale and the sum of q. x = q * scale, rounded to
+  // nearest even. group: 32 or 64.
+  void (*quantise_row)(const void* x, int64_t k, int64_t group, int64_t groups, int8_t* q, float* scale, int32_t* sum);
 
   // y = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps). x, w [n] float32.
   float (*rms_norm)(const float* x, const float* w, float eps, int64_t n, void* y);

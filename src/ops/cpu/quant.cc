@@ -5,6 +5,7 @@
 
 #include "ops/cpu/gemm_blocks.h"
 #include "ops/cpu/parallel.h"
+#include "ops/cpu/shrink.h"
 
 namespace graft::ops::cpu {
 
@@ -16,8 +17,9 @@ constexpr int64_t kNear = 2 * kInt8Record;  // bytes
 
 // The activations of a product, quantised. Memory is the calling thread's scratch.
 struct QuantisedRows {
+  int64_t group = 0;
   int64_t groups = 0;
-  int8_t* q = nullptr;     // [m, groups * 32]
+  int8_t* q = nullptr;     // [m, groups * group]
   float* scale = nullptr;  // [m, groups]
   int32_t* sum = nullptr;  // [m, groups]
 };
@@ -25,16 +27,17 @@ struct QuantisedRows {
 template <class T>
 QuantisedRows quantise_rows(const ProductArgs& args) {
   QuantisedRows rows;
+  rows.group = quant_group(args.format);
   rows.groups = quant_groups(args.format, args.k);
   const int64_t cells = args.m * rows.groups;
-  auto* memory = static_cast<char*>(thread_scratch(kQuantSlot, cells * (kQuantGroup + 8)));
+  auto* memory = static_cast<char*>(thread_scratch(kQuantSlot, cells * (rows.group + 8)));
   rows.q = reinterpret_cast<int8_t*>(memory);
-  rows.scale = reinterpret_cast<float*>(memory + cells * kQuantGroup);
-  rows.sum = reinterpret_cast<int32_t*>(memory + cells * (kQuantGroup + 4));
+  rows.scale = reinterpret_cast<float*>(memory + cells * rows.group);
+  rows.sum = reinterpret_cast<int32_t*>(memory + cells * (rows.group + 4));
   const auto quantise = [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      typed_kernels<T>().quantise_row(row_of<T>(args.a, args.lda, row), args.k, rows.groups,
-                                      rows.q + row * rows.groups * kQuantGroup, rows.scale + row * rows.groups,
+      typed_kernels<T>().quantise_row(row_of<T>(args.a, args.lda, row), args.k, rows.group, rows.groups,
+                                      rows.q + row * rows.groups * rows.group, rows.scale + row * rows.groups,
                                       rows.sum + row * rows.groups);
     }
   };
@@ -53,28 +56,33 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
                  const ColumnBlock& block, int64_t begin, int64_t end, float* wide) {
   const WeightPart& part = args.parts[static_cast<size_t>(block.part)];
   const int panels = static_cast<int>((block.count + kPanel - 1) / kPanel);
+  // A few rows stream the weights: the wider the better. Of many rows each tile keeps its sums in registers.
+  const int width = end - begin <= kTileRows / 2 ? kTilePanels : 2;
   const QuantKernels& quant = kernels().quant;
   const auto& tiles = args.format == WeightFormat::kInt8 ? quant.int8_tile : quant.int4_tile;
   float* sums = wide != nullptr ? wide + begin * kBlockColumns
                                 : static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+  const int64_t panel_bytes = quant_panel_bytes(args.format, args.k);
+  const char* first = static_cast<const char*>(part.packed) + block.first / kPanel * panel_bytes;
   QuantTileArgs tile;
   tile.groups = rows.groups;
-  tile.ldq = rows.groups * kQuantGroup;
+  tile.ldq = rows.groups * rows.group;
   tile.ldg = rows.groups;
   tile.ldc = kBlockColumns;
-  for (int p = 0; p < panels; ++p) {
-    tile.b[p] =
-        static_cast<const char*>(part.packed) + (block.first / kPanel + p) * quant_panel_bytes(args.format, args.k);
-  }
-  const NextBlock next(tile.b[0], kTilePanels * quant_panel_bytes(args.format, args.k), begin, end, args.m);
   tile.near = end - begin <= kTileRows ? kNear : 0;
+  const NextBlock next(first, kTilePanels * panel_bytes, begin, end, args.m);
   for_tiles(begin, end, [&](int64_t row, int count) {
     next.set(tile, row);
     tile.q = rows.q + row * tile.ldq;
     tile.scale = rows.scale + row * tile.ldg;
     tile.sum = rows.sum + row * tile.ldg;
-    tile.c = sums + (row - begin) * kBlockColumns;
-    tiles[count - 1][panels - 1](tile);
+    for (int p = 0; p < panels; p += width) {
+      const int panels_here = std::min(width, panels - p);
+      for (int i = 0; i < panels_here; ++i) tile.b[i] = first + (p + i) * panel_bytes;
+      tile.c = sums + (row - begin) * kBlockColumns + p * kPanel;
+      tiles[count - 1][panels_here - 1](tile);
+      tile.ahead = nullptr;
+    }
   });
   for (const Run& run : runs_of_rows(runs, begin, end)) {
     if (wide == nullptr || !is_short(run)) finish_run<T>(args, run, block, begin, end, sums);
@@ -90,7 +98,7 @@ void quant_product(const ProductArgs& args) {
   const std::vector<Run> runs = row_runs(args, args.parts.size());
   const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
   float* wide = wide_sums(args, runs, blocks.size());
-  parallel_for(static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
+  run_with_shrinks<T>(args, runs, wide, static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
     const int64_t begin = task % chunks * kChunkRows;
     const int64_t block = task / chunks;
     quant_block<T>(args, rows, runs, blocks[static_cast<size_t>(block)], begin, std::min(args.m, begin + kChunkRows),

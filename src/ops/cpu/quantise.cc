@@ -14,11 +14,11 @@ namespace graft::ops::cpu {
 namespace {
 
 constexpr int kLevels = 15;  // the largest 4-bit number
-using Group = std::array<float, kQuantGroup>;
+using Group = std::array<float, kInt4Group>;
 
 struct Int4Group {
   f16 scale{}, minimum{};
-  std::array<uint8_t, kQuantGroup> q{};
+  std::array<uint8_t, kInt4Group> q{};
 };
 
 float level(const Int4Group& group, int q) {
@@ -74,7 +74,7 @@ void fit(const Group& w, Int4Group& group) {
     sum_w += w[i];
     sum_qw += q * w[i];
   }
-  const double n = kQuantGroup;
+  const double n = kInt4Group;
   const double spread = n * sum_qq - sum_q * sum_q;
   if (spread <= 0) return;
   const double scale = (n * sum_qw - sum_q * sum_w) / spread;
@@ -111,10 +111,12 @@ Int4Group quantise_int4(const Group& w) {
   return least_error(w, *low, *high);
 }
 
-// 32 values of one row from column `begin`, zero beyond k.
-Group load_group(const float* row, int64_t begin, int64_t k) {
-  Group group{};
-  for (int64_t i = 0; i < kQuantGroup && begin + i < k; ++i) group[static_cast<size_t>(i)] = row[begin + i];
+// N values of one row from column `begin`, zero beyond k.
+template <size_t N>
+std::array<float, N> load_group(const float* row, int64_t begin, int64_t k) {
+  std::array<float, N> group{};
+  const auto count = static_cast<size_t>(std::clamp<int64_t>(k - begin, 0, N));
+  std::copy_n(row + begin, count, group.begin());
   return group;
 }
 
@@ -128,75 +130,76 @@ float read_f16(const uint8_t* from, int64_t index) {
   return to_float(value);
 }
 
-void store_int8(const Group& w, int64_t g, int64_t row, uint8_t* record) {
+void store_int8(std::span<const float, kInt8Group> w, int64_t row, uint8_t* record) {
   float largest = 0;
   for (const float x : w) largest = std::max(largest, std::fabs(x));
-  const f16 stored = to_f16(largest / 127.0F);
-  const float scale = to_float(stored);
-  uint8_t* bytes = record + g % 2 * kQuantGroup * kPanel;
-  for (int64_t i = 0; i < kQuantGroup; ++i) {
+  const float scale = largest / 127.0F;
+  for (int64_t i = 0; i < kInt8Group; ++i) {
     const float at = scale > 0 ? w[static_cast<size_t>(i)] / scale : 0.0F;
-    bytes[byte_of(i / 4, row, i)] = static_cast<uint8_t>(std::clamp(std::nearbyint(at), -127.0F, 127.0F) + 128.0F);
+    record[byte_of(i / 4, row, i)] = static_cast<uint8_t>(std::clamp(std::nearbyint(at), -127.0F, 127.0F) + 128.0F);
   }
-  store_f16(record + 2 * kQuantGroup * kPanel, g % 2 * kPanel + row, stored);
+  std::memcpy(record + kInt8Group * kPanel + row * 4, &scale, 4);
 }
 
 void store_int4(const Group& w, int64_t row, uint8_t* record) {
   const Int4Group group = quantise_int4(w);
-  for (int64_t i = 0; i < kQuantGroup; ++i) {
+  for (int64_t i = 0; i < kInt4Group; ++i) {
     const int64_t step = i / 4;
     const int q = group.q[static_cast<size_t>(i)];
     record[byte_of(step / 2, row, i)] |= static_cast<uint8_t>(step % 2 == 0 ? q : q << 4);
   }
-  uint8_t* scales = record + kQuantGroup * kPanel / 2;
+  uint8_t* scales = record + kInt4Group * kPanel / 2;
   store_f16(scales, row, group.scale);
   store_f16(scales, kPanel + row, group.minimum);
-}
-
-uint8_t* record_of(WeightFormat format, uint8_t* panel, int64_t g) {
-  return format == WeightFormat::kInt8 ? panel + g / 2 * kInt8Record : panel + g * kInt4Record;
 }
 
 }  // namespace
 
 void quantise_weights(WeightFormat format, const float* w, int64_t n, int64_t k, void* packed) {
   const int64_t panel_bytes = quant_panel_bytes(format, k);
+  const int64_t groups = quant_groups(format, k);
   parallel_for((n + kPanel - 1) / kPanel, [&](int64_t p) {
-    auto* panel = static_cast<uint8_t*>(packed) + p * panel_bytes;
-    std::memset(panel, 0, static_cast<size_t>(panel_bytes));
-    for (int64_t g = 0; g < quant_groups(format, k); ++g) {
-      uint8_t* record = record_of(format, panel, g);
+    uint8_t* record = static_cast<uint8_t*>(packed) + p * panel_bytes;
+    std::memset(record, 0, static_cast<size_t>(panel_bytes));
+    for (int64_t g = 0; g < groups; ++g, record += panel_bytes / groups) {
       for (int64_t row = 0; row < kPanel; ++row) {
         const bool real = p * kPanel + row < n;
-        const Group group = real ? load_group(w + (p * kPanel + row) * k, g * kQuantGroup, k) : Group{};
+        const float* from = w + (p * kPanel + row) * k;
         if (format == WeightFormat::kInt8) {
-          store_int8(group, g, row, record);
+          const auto group = real ? load_group<kInt8Group>(from, g * kInt8Group, k) : std::array<float, kInt8Group>{};
+          store_int8(group, row, record);
         } else if (real) {
-          store_int4(group, row, record);
+          store_int4(load_group<kInt4Group>(from, g * kInt4Group, k), row, record);
         }
       }
     }
   });
 }
 
+namespace {
+
+float read_int8(const uint8_t* record, int64_t row, int64_t i) {
+  float scale = 0;
+  std::memcpy(&scale, record + kInt8Group * kPanel + row * 4, 4);
+  return static_cast<float>(record[byte_of(i / 4, row, i)] - 128) * scale;
+}
+
+float read_int4(const uint8_t* record, int64_t row, int64_t i) {
+  const int64_t step = i / 4;
+  const uint8_t both = record[byte_of(step / 2, row, i)];
+  const int q = step % 2 == 0 ? both & 0xf : both >> 4;
+  const uint8_t* scales = record + kInt4Group * kPanel / 2;
+  return static_cast<float>(q) * read_f16(scales, row) + read_f16(scales, kPanel + row);
+}
+
+}  // namespace
+
 void dequantise_row(WeightFormat format, const void* packed, int64_t k, int64_t row, float* out) {
   const uint8_t* panel = static_cast<const uint8_t*>(packed) + row / kPanel * quant_panel_bytes(format, k);
-  const int64_t r = row % kPanel;
   for (int64_t i = 0; i < k; ++i) {
-    const int64_t g = i / kQuantGroup;
-    const int64_t step = i % kQuantGroup / 4;
-    if (format == WeightFormat::kInt8) {
-      const uint8_t* record = panel + g / 2 * kInt8Record;
-      const float scale = read_f16(record + 2 * kQuantGroup * kPanel, g % 2 * kPanel + r);
-      const int q = record[g % 2 * kQuantGroup * kPanel + byte_of(step, r, i)] - 128;
-      out[i] = static_cast<float>(q) * scale;
-    } else {
-      const uint8_t* record = panel + g * kInt4Record;
-      const uint8_t both = record[byte_of(step / 2, r, i)];
-      const int q = step % 2 == 0 ? both & 0xf : both >> 4;
-      const uint8_t* scales = record + kQuantGroup * kPanel / 2;
-      out[i] = static_cast<float>(q) * read_f16(scales, r) + read_f16(scales, kPanel + r);
-    }
+    out[i] = format == WeightFormat::kInt8
+                 ? read_int8(panel + i / kInt8Group * kInt8Record, row % kPanel, i % kInt8Group)
+                 : read_int4(panel + i / kInt4Group * kInt4Record, row % kPanel, i % kInt4Group);
   }
 }
 

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ops/cpu/gemm_blocks.h"
+
+namespace graft::ops::cpu {
+
+// The low-rank projections of a batch's adapters, cut into tasks.
+template <class T>
+class ShrinkTasks {
+ public:
+  explicit ShrinkTasks(std::span<const Shrink> jobs) {
+    for (const Shrink& job : jobs) {
+      for (int64_t row = job.row_begin; row < job.row_end; row += kChunkRows) {
+        tasks_.push_back({&job, row, std::min(job.row_end, row + kChunkRows)});
+      }
+    }
+  }
+
+  [[nodiscard]] int64_t count() const { return static_cast<int64_t>(tasks_.size()); }
+
+  void run(int64_t i) const {
+    const Task& task = tasks_[static_cast<size_t>(i)];
+    const Shrink& job = *task.job;
+    // Few rows of many adapters: the next adapter comes from memory meanwhile.
+    const int64_t next = i + parallel_threads();
+    const bool ask = task.end - task.begin <= kTileRows && next < count();
+    for (int64_t j = 0; j < job.n; j += kBlockColumns) {
+      const int64_t columns = std::min(kBlockColumns, job.n - j);
+      const int panels = static_cast<int>((columns + kPanel - 1) / kPanel);
+      const int64_t offset = j / kPanel * panel_elements(job.k);
+      for_tiles(task.begin, task.end, [&](int64_t row, int rows) {
+        TileArgs tile;
+        tile.a = row_of<T>(job.x, job.ldx, row);
+        tile.lda = job.ldx;
+        for (int p = 0; p < panels; ++p) {
+          tile.b[p] = static_cast<const T*>(job.packed) + offset + p * panel_elements(job.k);
+        }
+        tile.k = job.k;
+        tile.alpha = job.alpha;
+        tile.alphas = job.alphas == nullptr ? nullptr : job.alphas + j;
+        if (ask) {
+          tile.ahead = static_cast<const T*>(tasks_[static_cast<size_t>(next)].job->packed) + offset;
+          tile.ahead_bytes = panels * panel_elements(job.k) * static_cast<int64_t>(sizeof(T));
+        }
+        tile.c = static_cast<T*>(job.t) + row * job.ldt + j;
+        tile.ldc = job.ldt;
+        tile.n = static_cast<int>(columns);
+        typed_kernels<T>().tile[rows - 1][panels - 1](tile);
+      });
+    }
+  }
+
+ private:
+  struct Task {
+    const Shrink* job;
+    int64_t begin, end;
+  };
+  std::vector<Task> tasks_;
+};
+
+// Runs block(0) .. block(blocks - 1) of a product, and its shrinks: before, or side by side where no block reads what
+// they give (`wide`, see wide_sums, and no long run with an adapter). Shrinks wait for memory, blocks for
+// multiply-adds: in turn they fill each other's gaps.
+template <class T, class F>
+void run_with_shrinks(const ProductArgs& args, std::span<const Run> runs, const float* wide, int64_t blocks,
+                      const F& block) {
+  const ShrinkTasks<T> shrinks(args.shrinks);
+  const auto reads_in_block = [](const Run& run) {
+    return !is_short(run) &&
+           std::any_of(run.graft.begin(), run.graft.end(), [](const Graft* g) { return g != nullptr; });
+  };
+  if (wide == nullptr || std::any_of(runs.begin(), runs.end(), reads_in_block)) {
+    parallel_for(shrinks.count(), [&](int64_t i) { shrinks.run(i); });
+    parallel_for(blocks, block);
+    return;
+  }
+  const int64_t paired = std::min(shrinks.count(), blocks);
+  parallel_for(shrinks.count() + blocks, [&](int64_t i) {
+    const bool in_pairs = i < 2 * paired;
+    const bool shrinks_turn = in_pairs ? i % 2 == 0 : shrinks.count() > blocks;
+    const int64_t index = in_pairs ? i / 2 : i - paired;
+    shrinks_turn ? shrinks.run(index) : block(index);
+  });
+}
+
+}  // namespace graft::ops::cpu
