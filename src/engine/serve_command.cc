@@ -43,6 +43,8 @@ serving::api::ApiConfig api_config(const ServeOptions& options, const LoadedMode
   config.version = version();
   config.bos_token = model.template_variables.value("bos_token", "");
   config.eos_token = model.template_variables.value("eos_token", "");
+  config.vocab_size = model.decoder->spec().vocab_size;
+  config.eos_token_ids = model.decoder->spec().eos_token_ids;
   config.adapter_directory = options.adapter_directory;
   config.max_input_length = options.max_input_length;
   config.max_best_of = options.max_best_of;

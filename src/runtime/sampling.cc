@@ -124,6 +124,26 @@ std::vector<TokenLogprob> best_alternatives(std::span<const float> logits, doubl
   return result;
 }
 
+// What the token is chosen from: the logits with penalties and mask applied, in `copy` where they are not as they came.
+struct Choice {
+  std::span<const float> logits;
+  Peak peak;
+};
+
+Choice choose_from(std::span<const float> logits, const SamplingParams& params, std::span<const int32_t> prompt,
+                   std::span<const int32_t> output, TokenMask mask, std::vector<float>& copy) {
+  if (changes_logits(params)) {
+    copy = adjusted(logits, params, prompt, output);
+    if (!mask.empty()) apply_mask(copy, mask, copy);
+    return {copy, find_peak(copy)};
+  }
+  if (mask.empty()) return {logits, find_peak(logits)};
+  if (params.greedy) return {logits, find_peak(logits, mask)};  // the peak is all that is asked for
+  copy.resize(logits.size());
+  apply_mask(logits, mask, copy);
+  return {copy, find_peak(copy)};
+}
+
 Status out_of_range(const char* name, const char* rule) {
   return invalid(std::string("`") + name + "` must be " + rule);
 }
@@ -157,27 +177,22 @@ Status validate(const SamplingParams& params, int64_t vocab_size) {
 
 Result<SampledToken> sample(std::span<const float> logits, const SamplingParams& params,
                             std::span<const int32_t> prompt, std::span<const int32_t> output, int64_t position,
-                            int32_t num_alternatives, bool with_logprob) {
+                            int32_t num_alternatives, bool with_logprob, TokenMask mask) {
   if (logits.empty()) return internal_error("no logits to sample from");
-  const Peak peak = find_peak(logits);
-  if (!peak.finite) return not_finite();
+  if (!mask.empty() && mask.size() * 32 < logits.size()) return internal_error("the mask is shorter than the logits");
+  const bool as_they_came = mask.empty() && !changes_logits(params);
+  std::vector<float> copy;
+  const Choice choice = choose_from(logits, params, prompt, output, mask, copy);
+  const Peak peak = as_they_came ? choice.peak : with_logprob || !choice.peak.finite ? find_peak(logits) : Peak();
+  if ((as_they_came || with_logprob || !choice.peak.finite) && !peak.finite) return not_finite();
+  if (!choice.peak.finite) {
+    if (changes_logits(params)) return invalid("penalties and `logit_bias` leave no finite logit to choose from");
+    return internal_error("the grammar leaves no token to choose from");
+  }
 
   SampledToken token;
-  if (params.greedy && !changes_logits(params)) {
-    token.id = static_cast<int32_t>(peak.index);
-  } else {
-    std::vector<float> copy;
-    std::span<const float> view = logits;
-    Peak view_peak = peak;
-    if (changes_logits(params)) {
-      copy = adjusted(logits, params, prompt, output);
-      view = copy;
-      view_peak = find_peak(view);
-      if (!view_peak.finite) return invalid("penalties and `logit_bias` leave no finite logit to choose from");
-    }
-    token.id = params.greedy ? static_cast<int32_t>(view_peak.index)
-                             : draw(filter(view, view_peak, params), params.seed, position);
-  }
+  token.id = params.greedy ? static_cast<int32_t>(choice.peak.index)
+                           : draw(filter(choice.logits, choice.peak, params), params.seed, position);
   if (!with_logprob) {
     token.logprob = std::numeric_limits<float>::quiet_NaN();
     return token;

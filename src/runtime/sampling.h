@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runtime/vocab_kernels.h"
 
 namespace graft::runtime {
 
@@ -27,7 +28,7 @@ Status validate(const SamplingParams& params, int64_t vocab_size);
 
 struct TokenLogprob {
   int32_t id = 0;
-  float logprob = 0;  // natural log, of the model's distribution before penalties, temperature and filters
+  float logprob = 0;  // natural log, of the model's distribution before the mask, penalties, temperature and filters
 };
 
 struct SampledToken {
@@ -38,11 +39,13 @@ struct SampledToken {
 
 // Picks the next token. Deterministic in its arguments, on every instruction set. `position` is the index of the new
 // token in the sequence. Applies, in this order: repetition penalty, frequency and presence penalty, logit bias,
-// temperature, top-k, top-p, typical-p. Logits may be -inf (masked); NaN, +inf or nothing but -inf is kInternal.
+// the mask, temperature, top-k, top-p, typical-p. Logits may be -inf (masked); NaN, +inf or nothing but -inf is
+// kInternal. An empty mask allows every token; one that leaves nothing to choose from is kInternal too.
 Result<SampledToken> sample(std::span<const float> logits,  // [vocab]
                             const SamplingParams& params, std::span<const int32_t> prompt,
                             std::span<const int32_t> output, int64_t position, int32_t num_alternatives,
-                            bool with_logprob = true);  // alternatives come with it
+                            bool with_logprob = true,  // alternatives come with it
+                            TokenMask mask = {});
 
 struct TokenProbability {
   int32_t id = 0;

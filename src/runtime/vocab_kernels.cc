@@ -83,6 +83,44 @@ GRAFT_INLINE Peak find_peak_body(const float* x, size_t n) {
   return peak;
 }
 
+constexpr size_t kWordBits = 32;
+
+// The word's allowed elements of x, others -inf. Vectorised: no branches, n is kWordBits except at the end of a row.
+GRAFT_INLINE void masked_word(const float* x, size_t n, uint32_t word, float* out) {
+  for (size_t j = 0; j < n; ++j) out[j] = ((word >> j) & 1U) != 0 ? x[j] : -INFINITY;
+}
+
+GRAFT_INLINE Peak find_masked_peak_body(const float* x, size_t n, const uint32_t* mask) {
+  Peak peak{-INFINITY, 0, true};
+  size_t best = 0;
+  for (size_t begin = 0; begin < n; begin += kWordBits) {
+    const uint32_t word = mask[begin / kWordBits];
+    if (word == 0) continue;
+    const size_t size = n - begin < kWordBits ? n - begin : kWordBits;
+    float allowed[kWordBits];
+    masked_word(x + begin, size, word, allowed);
+    if (!all_below_infinity(allowed, size)) peak.finite = false;
+    const float max = block_max(allowed, size);
+    if (max > peak.value) {
+      peak.value = max;
+      best = begin;
+    }
+  }
+  if (peak.value == -INFINITY) peak.finite = false;
+  const auto is_peak = [&](size_t i) {
+    return ((mask[i / kWordBits] >> (i % kWordBits)) & 1U) != 0 && x[i] == peak.value;
+  };
+  for (peak.index = best; peak.index + 1 < n && !is_peak(peak.index);) ++peak.index;
+  return peak;
+}
+
+GRAFT_INLINE void apply_mask_body(const float* x, size_t n, const uint32_t* mask, float* out) {
+  for (size_t begin = 0; begin < n; begin += kWordBits) {
+    const size_t size = n - begin < kWordBits ? n - begin : kWordBits;
+    masked_word(x + begin, size, mask[begin / kWordBits], out + begin);
+  }
+}
+
 // lanes[i % kLanes] += x[i]; n is a multiple of kLanes except in the last call of a row.
 GRAFT_INLINE void add_to_lanes(const float* x, size_t n, double* lanes) {
   size_t i = 0;
@@ -130,6 +168,8 @@ struct Kernels {
   void (*exp_weights)(const float*, size_t, float*);
   double (*sum_double)(const float*, size_t);
   bool (*any_below)(const float*, size_t, float);
+  Peak (*find_masked_peak)(const float*, size_t, const uint32_t*);
+  void (*apply_mask)(const float*, size_t, const uint32_t*, float*);
 };
 
 // clang-format off
@@ -142,8 +182,15 @@ struct Kernels {
   attribute void exp_weights_##suffix(const float* x, size_t n, float* out) { exp_weights_body(x, n, out); }        \
   attribute double sum_double_##suffix(const float* x, size_t n) { return sum_double_body(x, n); }                  \
   attribute bool any_below_##suffix(const float* x, size_t n, float limit) { return any_below_body(x, n, limit); }  \
-  constexpr Kernels kKernels_##suffix = {find_peak_##suffix, sum_exp_##suffix, scale_distances_##suffix,            \
-                                         exp_weights_##suffix, sum_double_##suffix, any_below_##suffix};
+  attribute Peak find_masked_peak_##suffix(const float* x, size_t n, const uint32_t* mask) {                        \
+    return find_masked_peak_body(x, n, mask);                                                                       \
+  }                                                                                                                 \
+  attribute void apply_mask_##suffix(const float* x, size_t n, const uint32_t* mask, float* out) {                  \
+    apply_mask_body(x, n, mask, out);                                                                               \
+  }                                                                                                                 \
+  constexpr Kernels kKernels_##suffix = {find_peak_##suffix,   sum_exp_##suffix,    scale_distances_##suffix,       \
+                                         exp_weights_##suffix, sum_double_##suffix, any_below_##suffix,             \
+                                         find_masked_peak_##suffix, apply_mask_##suffix};
 // clang-format on
 
 GRAFT_KERNELS(baseline, )
@@ -170,6 +217,14 @@ const Kernels& kernels() {
 }  // namespace
 
 Peak find_peak(std::span<const float> logits) { return kernels().find_peak(logits.data(), logits.size()); }
+
+Peak find_peak(std::span<const float> logits, TokenMask mask) {
+  return kernels().find_masked_peak(logits.data(), logits.size(), mask.data());
+}
+
+void apply_mask(std::span<const float> logits, TokenMask mask, std::span<float> out) {
+  kernels().apply_mask(logits.data(), logits.size(), mask.data(), out.data());
+}
 
 double sum_exp(std::span<const float> logits, float peak) {
   return kernels().sum_exp(logits.data(), logits.size(), peak);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace graft::runtime {
@@ -14,6 +15,12 @@ struct Peak {
   bool finite = false;  // value is finite and nothing is NaN or +inf; -inf (a masked token) may be among the others
 };
 Peak find_peak(std::span<const float> logits);  // at least one element
+
+// Which ids may be chosen: bit i % 32 of word i / 32. A row's mask has at least as many bits as the row has elements.
+using TokenMask = std::span<const uint32_t>;
+Peak find_peak(std::span<const float> logits, TokenMask mask);  // among the allowed ones; none: not finite
+// out[i] = logits[i] where it is allowed, else -inf. `out` may be the logits themselves.
+void apply_mask(std::span<const float> logits, TokenMask mask, std::span<float> out);
 
 // sum of exp(logits - peak), each term in float, the sum in double. peak >= every element.
 double sum_exp(std::span<const float> logits, float peak);

@@ -50,6 +50,39 @@ std::shared_ptr<const std::vector<ResidentAdapter>> snapshot(const std::vector<c
   return copy;
 }
 
+// The token that follows the output and `drafts` of its drafts.
+Result<runtime::SampledToken> sample_after(const Request& request, int32_t drafts, std::span<const float> logits,
+                                           runtime::TokenMask mask) {
+  const int32_t size = request.size() - request.drafted + drafts;
+  const auto tokens = std::span<const int32_t>(request.tokens).first(static_cast<size_t>(size));
+  const auto prompt_size = static_cast<size_t>(request.prompt_size);
+  return runtime::sample(logits, request.params.sampling, tokens.first(prompt_size), tokens.subspan(prompt_size), size,
+                         request.params.num_alternatives, request.params.logprobs, mask);
+}
+
+// With a grammar, what may follow a draft is known once the draft has been accepted: row by row, up to the first draft
+// that is not what was sampled. The matcher then has accepted what becomes output.
+void sample_within_grammar(Request& request, std::span<const float> rows,
+                           std::vector<Result<runtime::SampledToken>>& samples) {
+  const size_t vocab = rows.size() / samples.size();
+  const auto drafts = std::span<const int32_t>(request.tokens).last(static_cast<size_t>(request.drafted));
+  for (size_t row = 0; row < samples.size() && !request.matcher->ended(); ++row) {
+    const auto mask = request.matcher->mask();
+    if (!mask.ok()) {
+      samples[row] = mask.error();
+      return;
+    }
+    samples[row] = sample_after(request, static_cast<int32_t>(row), rows.subspan(row * vocab, vocab), *mask);
+    if (!samples[row].ok()) return;
+    const int32_t id = samples[row]->id;
+    if (const Status accepted = request.matcher->accept(id); !accepted.ok()) {
+      samples[row] = accepted.error();
+      return;
+    }
+    if (row < drafts.size() && drafts[row] != id) return;
+  }
+}
+
 size_t logit_rows(const PlannedSlice& slice) {
   switch (slice.logits) {
     case runtime::LogitRows::kAll:
@@ -386,13 +419,14 @@ void EngineImpl::run_step() {
 }
 
 // The next token of every slice that reaches its sequence's end, and of those with drafts the token after each draft: a
-// pure function of the logits and the request, for all of them at once.
+// pure function of the logits and the request, for all of them at once. Grammars' masks are made here as well, spread
+// over the cores that the step has just left.
 std::vector<EngineImpl::Samples> EngineImpl::sample_rows(const std::vector<PlannedSlice>& plan,
                                                          std::span<const float> logits) const {
   struct Work {
     size_t slice;
-    int32_t draft;  // how many of the drafts come before
-    std::span<const float> logits;
+    int32_t draft;                  // how many of the drafts come before
+    std::span<const float> logits;  // of that row; with a grammar, of all rows
   };
   const auto vocab = static_cast<size_t>(info_.vocab_size);
   std::vector<Work> work;
@@ -402,25 +436,26 @@ std::vector<EngineImpl::Samples> EngineImpl::sample_rows(const std::vector<Plann
     const auto& request = static_cast<const Request&>(*plan[i].sequence);
     row += logit_rows(plan[i]);
     if (logit_rows(plan[i]) == 0 || plan[i].count < request.pending()) continue;
-    for (int32_t draft = 0; draft <= request.drafted; ++draft) {
-      const size_t at = row - 1 - static_cast<size_t>(request.drafted - draft);
-      work.push_back({i, draft, logits.subspan(at * vocab, vocab)});
-      samples[i].emplace_back(internal_error("not sampled"));
+    const auto rows = static_cast<size_t>(request.drafted) + 1;
+    samples[i].assign(rows, internal_error("not sampled"));
+    const std::span<const float> last_rows = logits.subspan((row - rows) * vocab, rows * vocab);
+    if (request.matcher != nullptr) work.push_back({i, 0, last_rows});
+    for (size_t draft = 0; request.matcher == nullptr && draft < rows; ++draft) {
+      work.push_back({i, static_cast<int32_t>(draft), last_rows.subspan(draft * vocab, vocab)});
     }
   }
   model_->for_each(static_cast<int64_t>(work.size()), [&](int64_t task) {
     const Work& one = work[static_cast<size_t>(task)];
-    const auto& request = static_cast<const Request&>(*plan[one.slice].sequence);
-    const int32_t size = request.size() - request.drafted + one.draft;
-    const auto tokens = std::span<const int32_t>(request.tokens).first(static_cast<size_t>(size));
-    const auto prompt_size = static_cast<size_t>(request.prompt_size);
-    Result<runtime::SampledToken>& sampled = samples[one.slice][static_cast<size_t>(one.draft)];
+    auto& request = static_cast<Request&>(*plan[one.slice].sequence);
     try {
-      sampled =
-          runtime::sample(one.logits, request.params.sampling, tokens.first(prompt_size), tokens.subspan(prompt_size),
-                          size, request.params.num_alternatives, request.params.logprobs);
+      if (request.matcher != nullptr) {
+        sample_within_grammar(request, one.logits, samples[one.slice]);
+      } else {
+        samples[one.slice][static_cast<size_t>(one.draft)] = sample_after(request, one.draft, one.logits, {});
+      }
     } catch (const std::exception& error) {
-      sampled = internal_error(std::string("sampling failed: ") + error.what());
+      samples[one.slice][static_cast<size_t>(one.draft)] =
+          internal_error(std::string("sampling failed: ") + error.what());
     }
   });
   return samples;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "grammar/grammar.h"
 #include "runtime/sampling.h"
 #include "runtime/step_model.h"
 #include "serving/scheduling.h"
@@ -39,6 +40,10 @@ struct GenerationRequest {
   std::string tenant;
   // From submit on, adapter load and queue included; then it ends with what it has. 0: the engine's limit alone.
   std::chrono::nanoseconds max_time{};
+  // Restricts the output; null: anything goes. The output then ends where the grammar does, with an end token, which is
+  // allowed as soon as the text is whole (ignore_eos has no effect), or with one of the reasons for which any output
+  // ends. The finished text is not validated here.
+  std::shared_ptr<const grammar::Grammar> grammar;
 };
 
 enum class FinishReason { kLength, kEos, kStopSequence, kDeadline };

@@ -50,6 +50,8 @@ class FakeStepModel final : public runtime::StepModel {
 
   // Runs at the start of every step; what it returns or throws is the step's outcome.
   std::function<Status(std::span<const runtime::SequenceSlice>)> before_step;
+  // May change a row of logits: what the model says after `position`.
+  std::function<void(int64_t position, std::span<float> row)> after_row;
   // Replaces the loading of a directory: by default its name and the contents of its config are the adapter.
   std::function<Result<std::shared_ptr<const runtime::AdapterWeights>>(const std::string&)> loader;
 
@@ -110,6 +112,7 @@ class FakeStepModel final : public runtime::StepModel {
     for (int32_t id = 0; id < kFakeVocab; ++id) {
       logits_.push_back(static_cast<float>(hash_mix(hash, static_cast<uint64_t>(id)) >> 40) * 0x1p-21F);  // [0, 8)
     }
+    if (after_row) after_row(position, std::span(logits_).last(kFakeVocab));
   }
 
   runtime::StepModelInfo info_;

@@ -11,7 +11,7 @@ Output::Output(const text::Tokenizer& tokenizer, const std::vector<int32_t>& eos
       eos_token_ids_(eos_token_ids),
       detokenizer_(tokenizer, true),
       stops_(request.stop),
-      ignore_eos_(request.ignore_eos),
+      ignore_eos_(request.ignore_eos && request.grammar == nullptr),
       max_new_tokens_(static_cast<size_t>(request.max_new_tokens)) {}
 
 std::optional<FinishReason> Output::push(runtime::SampledToken sampled) {

@@ -30,6 +30,7 @@ Request::Request(RequestId request_id, GenerationRequest generation, std::shared
       sink(std::move(receiver)),
       output(tokenizer, eos_token_ids, params) {
   arrival = request_id;
+  if (params.grammar != nullptr) matcher = params.grammar->matcher();
   prompt_size = static_cast<int32_t>(params.prompt.size());
   tokens = std::move(params.prompt);
   tokens.reserve(tokens.size() + static_cast<size_t>(params.max_new_tokens));
@@ -87,6 +88,9 @@ Status validate(const GenerationRequest& request, int64_t vocab_size, int32_t ma
   if (!request.adapter.id.empty() && request.adapter.source != "local") {
     return unsupported("adapter source `" + request.adapter.source +
                        "` is not available: give the directory of a PEFT adapter with source `local`");
+  }
+  if (request.grammar != nullptr && request.grammar->vocabulary_size() < vocab_size) {
+    return invalid("the grammar was compiled for another model");
   }
   return runtime::validate(request.sampling, vocab_size);
 }

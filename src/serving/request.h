@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 
+#include "grammar/grammar.h"
 #include "serving/adapter_files.h"
 #include "serving/engine.h"
 #include "serving/output.h"
@@ -28,6 +29,7 @@ struct Request : Sequence {
   std::shared_ptr<GenerationSink> sink;
   Output output;
   std::unique_ptr<Speculation> speculation;  // null: none
+  std::unique_ptr<grammar::Matcher> matcher;  // has accepted the output; null: no grammar
   AdapterFiles adapter_files;
   std::vector<runtime::TokenLogprob> prefill;
   Clock::time_point submitted = Clock::now();

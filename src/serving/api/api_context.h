@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "grammar/compiler.h"
 #include "net/worker_pool.h"
 #include "serving/api/adapter_catalog.h"
 #include "serving/api/api_metrics.h"
@@ -22,6 +23,7 @@ struct ApiContext {
   std::shared_ptr<net::WorkerPool> workers;
   AdapterCatalog adapters;
   ApiMetrics metrics;
+  std::unique_ptr<grammar::Compiler> grammars;
   int64_t started_at = 0;  // Unix seconds
 
   explicit ApiContext(std::vector<std::string> base_names, std::string adapter_directory)

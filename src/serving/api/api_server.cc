@@ -1,5 +1,6 @@
 #include "serving/api/api_server.h"
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -10,6 +11,13 @@
 
 namespace graft::serving::api {
 namespace {
+
+// Grammars are compiled for the ids of the engine's model, on a thread of their own.
+std::unique_ptr<grammar::Compiler> make_compiler(const ApiConfig& config, const text::Tokenizer& tokenizer) {
+  const int64_t size = std::max<int64_t>(config.vocab_size, tokenizer.vocab_size());
+  return grammar::Compiler::create(
+      [&tokenizer, size, ends = config.eos_token_ids] { return grammar::make_vocabulary(tokenizer, size, ends); }, {});
+}
 
 Result<ContextPtr> make_context(ApiConfig config, Engine& engine, const text::Tokenizer& tokenizer,
                                 const text::ChatTemplate* chat_template) {
@@ -29,6 +37,7 @@ Result<ContextPtr> make_context(ApiConfig config, Engine& engine, const text::To
   context->tokenizer = &tokenizer;
   context->chat_template = chat_template;
   context->workers = std::make_shared<net::WorkerPool>(context->config.worker_threads);
+  context->grammars = make_compiler(context->config, tokenizer);
   context->started_at = static_cast<int64_t>(std::time(nullptr));
   return context;
 }
@@ -67,7 +76,10 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(ApiConfig config, Engine& en
 }
 
 ApiServer::ApiServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-ApiServer::~ApiServer() { stop(); }
+ApiServer::~ApiServer() {
+  stop();
+  impl_->context->grammars->stop();  // before its own threads can be the last to hold the context
+}
 uint16_t ApiServer::port() const { return impl_->server->port(); }
 void ApiServer::stop(std::chrono::milliseconds grace) { impl_->server->stop(grace); }
 

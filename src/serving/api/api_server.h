@@ -29,7 +29,9 @@ struct ApiConfig {
   std::string model_dtype = "float32";
   std::string device_type = "cpu";
   std::string version;
-  std::string bos_token, eos_token;  // as text, for the chat template
+  std::string bos_token, eos_token;    // as text, for the chat template
+  int64_t vocab_size = 0;              // ids that the model's logits have; 0: as many as the tokenizer has
+  std::vector<int32_t> eos_token_ids;  // the engine's: what ends an output in a grammar
   // Each folder in it with an adapter_config.json is listed by /v1/models, and its name is an adapter id.
   // Empty: adapters are known by their path only.
   std::string adapter_directory;

@@ -44,6 +44,7 @@ std::shared_ptr<GenerationJob> GenerationJob::create(ContextPtr context, Events 
 void GenerationJob::submit(std::vector<GenerationRequest> requests, const net::ResponseWriter& writer) {
   results_.resize(requests.size());
   open_ = requests.size();
+  for (const auto& request : requests) grammars_.push_back(request.grammar);
   for (size_t i = 0; i < requests.size(); ++i) {
     if (!submit_one(i, std::move(requests[i]))) break;
   }
@@ -85,6 +86,10 @@ void GenerationJob::finished(size_t sequence, GenerationResult result) {
   if (over_) return;
   if (result.reason == FinishReason::kDeadline && result.tokens.empty()) {
     return failed({Failure::kTimeout, "its time was up before the first token", {}, {}});
+  }
+  if (const auto& grammar = grammars_[sequence]; grammar != nullptr && result.reason == FinishReason::kEos) {
+    const Status fits = grammar->validate(result.text);
+    if (!fits.ok()) return failed({Failure::kGeneration, fits.error().message, {}, {}});
   }
   results_[sequence] = std::move(result);
   if (events_.on_finish) events_.on_finish(sequence, results_[sequence]);

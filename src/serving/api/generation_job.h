@@ -14,7 +14,8 @@
 namespace graft::serving::api {
 
 // One HTTP request's sequences in the engine: submits them, hands their events over to a worker one at a time and in
-// order, and cancels what is left when one fails, the client goes away or the handler asks for it.
+// order, and cancels what is left when one fails, the client goes away or the handler asks for it. A sequence that
+// ended where its grammar does is checked once more, as a whole: one that does not fit its schema has failed.
 class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
  public:
   // Called on workers, never two at once, in the order of the sequence's events. Exactly one of on_done and on_error
@@ -48,6 +49,7 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   // Only touched in the queue, and before the first submission.
   Events events_;
   std::vector<GenerationResult> results_;
+  std::vector<std::shared_ptr<const grammar::Grammar>> grammars_;  // of the sequences; null: none
   size_t open_ = 0;
   bool over_ = false;
 

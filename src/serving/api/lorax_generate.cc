@@ -9,6 +9,7 @@
 #include "serving/api/native_format.h"
 #include "serving/api/native_validation.h"
 #include "serving/api/prompt.h"
+#include "serving/api/response_format.h"
 #include "serving/api/response_headers.h"
 #include "serving/api/routes.h"
 
@@ -204,6 +205,16 @@ void refuse_in_stream(const Call& call, const ApiError& error) {
   if (call.writer.write(net::sse_event(lorax_body(error))) == net::WriteState::kOk) call.writer.end();
 }
 
+void answer(const CallPtr& call, bool streaming, bool in_array) {
+  call->context->metrics.request_validated(static_cast<int32_t>(call->plan.request.prompt.size()),
+                                           call->plan.request.max_new_tokens);
+  if (streaming) {
+    answer_stream(call);
+  } else {
+    answer_whole(call, in_array);
+  }
+}
+
 enum class Mode { kWhole, kStream, kAsAsked };
 
 void handle(const ContextPtr& context, Mode mode, const net::Request& request, const net::ResponseWriter& writer) {
@@ -214,7 +225,7 @@ void handle(const ContextPtr& context, Mode mode, const net::Request& request, c
   call->caller = std::move(caller).value();
   auto body = parse_body(request.body);
   if (!body.ok()) return refuse(*call, body.error());
-  auto asked = parse_native(body.value());
+  auto asked = parse_native(body.value(), request.body);
   if (!asked.ok()) return refuse(*call, asked.error());
   call->asked = std::move(asked).value();
   if (!call->asked.parameters.api_token) call->asked.parameters.api_token = bearer_token(request.headers);
@@ -223,13 +234,12 @@ void handle(const ContextPtr& context, Mode mode, const net::Request& request, c
   if (!plan.ok()) return streaming ? refuse_in_stream(*call, plan.error()) : refuse(*call, plan.error());
   call->plan = std::move(plan).value();
   call->caller.apply(call->plan.request);
-  context->metrics.request_validated(static_cast<int32_t>(call->plan.request.prompt.size()),
-                                     call->plan.request.max_new_tokens);
-  if (streaming) {
-    answer_stream(call);
-  } else {
-    answer_whole(call, mode == Mode::kAsAsked);
-  }
+  const auto& constraint = call->asked.parameters.constraint;
+  compile_constraint(*context, constraint, [call, streaming, in_array = mode == Mode::kAsAsked](auto compiled) {
+    if (!compiled.ok()) return streaming ? refuse_in_stream(*call, compiled.error()) : refuse(*call, compiled.error());
+    call->plan.request.grammar = std::move(compiled).value();
+    answer(call, streaming, in_array);
+  });
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <limits>
 #include <utility>
 
+#include "serving/api/response_format.h"
+
 namespace graft::serving::api {
 namespace {
 
@@ -29,19 +31,6 @@ std::optional<ApiError> read_merged(const Json& value, NativeParameters& paramet
   const auto density = fields.number("density");
   if (density && (*density < 0 || *density > 1)) fields.fail("density", "must be >= 0.0 and <= 1.0");
   parameters.merged_adapters = {ids ? ids->size() : 0, weights != nullptr ? weights->size() : 0};
-  return fields.error();
-}
-
-// {type, schema}. A schema that is absent means "any JSON object"; one that is null means no constraint.
-std::optional<ApiError> read_response_format(const Json& value, NativeParameters& parameters) {
-  Fields fields(value, "parameters.response_format.");
-  const auto type = fields.text("type");
-  if (!fields.error() && (!type || (*type != "text" && *type != "json_object" && *type != "json_schema"))) {
-    fields.fail("type", "must be one of text, json_object, json_schema");
-  }
-  const auto schema = value.find("schema");
-  const bool unconstrained = schema != value.end() && schema->is_null();
-  parameters.constrained = type && *type != "text" && !unconstrained;
   return fields.error();
 }
 
@@ -73,20 +62,16 @@ ApiResult<NativeParameters> parse_parameters(const Json& object) {
   p.apply_chat_template = fields.flag("apply_chat_template");
   p.seed = fields.unsigned_integer("seed");
   const Json* merged = fields.object("merged_adapters");
-  const Json* format = fields.object("response_format");
   if (fields.error()) return *fields.error();
   if (merged != nullptr) {
     if (auto error = read_merged(*merged, p)) return *error;
-  }
-  if (format != nullptr) {
-    if (auto error = read_response_format(*format, p)) return *error;
   }
   return p;
 }
 
 }  // namespace
 
-ApiResult<NativeRequest> parse_native(const Json& body) {
+ApiResult<NativeRequest> parse_native(const Json& body, std::string_view text) {
   Fields fields(body);
   NativeRequest request;
   const auto inputs = fields.text("inputs");
@@ -97,6 +82,7 @@ ApiResult<NativeRequest> parse_native(const Json& body) {
   request.inputs = *inputs;
   if (parameters != nullptr) {
     GRAFT_TRY(request.parameters, parse_parameters(*parameters));
+    GRAFT_TRY(request.parameters.constraint, response_format_of(text, "parameters"));
   }
   return request;
 }

@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "grammar/grammar.h"
 #include "serving/api/api_error.h"
 #include "serving/api/fields.h"
 
@@ -24,7 +26,7 @@ struct NativeParameters {
   std::vector<std::string> stop;
   bool do_sample = false, watermark = false, ignore_eos_token = false, details = false;
   bool decoder_input_details = false, return_full_text = false, apply_chat_template = false;
-  bool constrained = false;  // response_format asks for JSON
+  std::optional<grammar::GrammarSpec> constraint;  // response_format
 };
 
 struct NativeRequest {
@@ -33,7 +35,7 @@ struct NativeRequest {
   bool stream = false;
 };
 
-// Unknown fields are ignored, as LoRAX does.
-ApiResult<NativeRequest> parse_native(const Json& body);
+// Unknown fields are ignored, as LoRAX does. `text`: what `body` was read from.
+ApiResult<NativeRequest> parse_native(const Json& body, std::string_view text);
 
 }  // namespace graft::serving::api

@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto body = graft::serving::api::parse_body(text);
   if (!body.ok()) return 0;
   if (!body.value().is_object()) std::abort();
-  (void)graft::serving::api::parse_native(body.value());
+  (void)graft::serving::api::parse_native(body.value(), text);
   graft::serving::api::Fields fields(body.value(), "parameters.");
   for (const char* name : {"inputs", "stop", "seed", "stream", "messages", "model"}) {
     (void)fields.text(name);

@@ -80,9 +80,6 @@ Problem check_output(const NativeParameters& p, const ApiConfig& config) {
     return bad_field("`seed` must not be set when `best_of` > 1", "parameters.seed");
   }
   if (p.watermark) return problem("watermark", "is not supported");
-  if (p.constrained) {
-    return problem("response_format", "asks for constrained output, which is not supported yet; leave it out");
-  }
   return {};
 }
 

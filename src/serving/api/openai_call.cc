@@ -10,6 +10,7 @@
 #include "serving/api/generation_job.h"
 #include "serving/api/native_format.h"
 #include "serving/api/prompt.h"
+#include "serving/api/response_format.h"
 
 namespace graft::serving::api {
 namespace {
@@ -207,14 +208,7 @@ void answer_stream(const CallPtr& call) {
   job->submit(std::move(call->requests), call->writer);
 }
 
-}  // namespace
-
-void refuse(const OpenAiCall& call, const ApiError& error) {
-  call.context->metrics.request_failed(lorax_error_type(error.failure));
-  call.writer.send(openai_response(error));
-}
-
-void run(const std::shared_ptr<OpenAiCall>& call) {
+void run_compiled(const CallPtr& call) {
   for (const auto& request : call->requests) {
     call->context->metrics.request_validated(static_cast<int32_t>(request.prompt.size()), request.max_new_tokens);
   }
@@ -225,6 +219,21 @@ void run(const std::shared_ptr<OpenAiCall>& call) {
   } else {
     answer_whole(call);
   }
+}
+
+}  // namespace
+
+void refuse(const OpenAiCall& call, const ApiError& error) {
+  call.context->metrics.request_failed(lorax_error_type(error.failure));
+  call.writer.send(openai_response(error));
+}
+
+void run(const std::shared_ptr<OpenAiCall>& call) {
+  compile_constraint(*call->context, call->constraint, [call](auto compiled) {
+    if (!compiled.ok()) return refuse(*call, compiled.error());
+    for (auto& request : call->requests) request.grammar = compiled.value();
+    run_compiled(call);
+  });
 }
 
 }  // namespace graft::serving::api

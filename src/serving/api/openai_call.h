@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "grammar/grammar.h"
 #include "net/http.h"
 #include "net/response_writer.h"
 #include "serving/api/api_context.h"
@@ -40,15 +42,17 @@ struct OpenAiCall {
   Caller caller;
   OpenAiRequest asked;
   std::shared_ptr<const OpenAiFormat> format;
-  size_t characters = 0;                    // of the prompts
-  size_t best_of = 1;                       // sequences of each prompt; asked.choices of them are answered
-  bool drop_output = false;                 // max_tokens = 0: only the prompt is of interest
-  std::vector<GenerationRequest> requests;  // best_of for each prompt, prompt by prompt
+  size_t characters = 0;                           // of the prompts
+  size_t best_of = 1;                              // sequences of each prompt; asked.choices of them are answered
+  bool drop_output = false;                        // max_tokens = 0: only the prompt is of interest
+  std::optional<grammar::GrammarSpec> constraint;  // of the output
+  std::vector<GenerationRequest> requests;         // best_of for each prompt, prompt by prompt
 
   OpenAiCall(ContextPtr c, net::ResponseWriter w) : context(std::move(c)), writer(std::move(w)) {}
 };
 
 void refuse(const OpenAiCall& call, const ApiError& error);
+// Compiles the constraint first, where there is one.
 void run(const std::shared_ptr<OpenAiCall>& call);
 
 }  // namespace graft::serving::api

@@ -7,6 +7,7 @@
 #include "serving/api/openai_call.h"
 #include "serving/api/openai_logprobs.h"
 #include "serving/api/prompt.h"
+#include "serving/api/response_format.h"
 #include "serving/api/routes.h"
 
 namespace graft::serving::api {
@@ -120,12 +121,15 @@ size_t characters_in(const OrderedJson& messages) {
   return sum;
 }
 
-std::optional<ApiError> prepare(OpenAiCall& call, const Json& body) {
+std::optional<ApiError> prepare(OpenAiCall& call, const Json& body, std::string_view text) {
   const ApiContext& context = *call.context;
   Fields fields(body);
   auto asked = parse_openai(context, fields);
   if (!asked.ok()) return asked.error();
   call.asked = std::move(asked).value();
+  auto constraint = response_format_of(text, "");
+  if (!constraint.ok()) return constraint.error();
+  call.constraint = std::move(constraint).value();
 
   auto format = std::make_shared<ChatFormat>();
   format->context = call.context;
@@ -162,7 +166,7 @@ void add_openai_chat_routes(net::Router& router, const ContextPtr& context) {
     call->caller = std::move(caller).value();
     const auto body = parse_body(request.body);
     if (!body.ok()) return refuse(*call, body.error());
-    if (const auto error = prepare(*call, body.value())) return refuse(*call, *error);
+    if (const auto error = prepare(*call, body.value(), request.body)) return refuse(*call, *error);
     run(call);
   });
 }

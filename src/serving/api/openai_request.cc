@@ -89,12 +89,6 @@ void refuse_unsupported(Fields& fields) {
       fields.fail(name, "are not supported yet; leave them out");
     }
   }
-  const Json* format = fields.object("response_format");
-  if (format == nullptr) return;
-  const auto type = format->find("type");
-  if (type == format->end() || *type != "text") {
-    fields.fail("response_format", "asks for constrained output, which is not supported yet; use {\"type\": \"text\"}");
-  }
 }
 
 }  // namespace

@@ -90,9 +90,9 @@ INSTANTIATE_TEST_SUITE_P(
         Rule{R"({"tools":[{"type":"function","function":{"name":"f"}}]})", "tools", "not supported yet"},
         Rule{R"({"tools":"f"})", "tools", "not supported yet"},
         Rule{R"({"functions":[{"name":"f"}]})", "functions", "not supported yet"},
-        Rule{R"({"response_format":{"type":"json_object"}})", "response_format", "not supported yet"},
-        Rule{R"({"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{}}}})", "response_format",
-             "not supported yet"},
+        Rule{R"({"response_format":{"type":"json"}})", "response_format.type", "must be one of text, json_object"},
+        Rule{R"({"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"not":{}}}}})",
+             "response_format", "the schema at #: `not` is not supported"},
         Rule{R"({"response_format":"text"})", "response_format", "must be an object, not a string"}));
 
 TEST_F(OpenAi, HarmlessExtrasAreAccepted) {

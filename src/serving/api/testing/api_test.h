@@ -36,6 +36,7 @@ class ApiTest : public ::testing::Test {
     engine_ = std::make_unique<FakeEngine>(tokenizer_, std::move(reply));
     if (config.model_id.empty()) config.model_id = "tiny";
     config.version = "1.2.3";
+    config.eos_token_ids = {tokenizer_->token_to_id("<|endoftext|>")};
     auto server = ApiServer::start(config, *engine_, *tokenizer_, template_.get());
     ASSERT_TRUE(server.ok()) << server.error().message;
     server_ = std::move(server).value();
@@ -68,6 +69,7 @@ class ApiTest : public ::testing::Test {
     return post("/generate", {{"inputs", inputs}, {"parameters", std::move(parameters)}});
   }
 
+ public:
   static Answer parse(const net::ClientResponse& response) {
     Answer answer{response.status, response.headers, response.body, {}, {}};
     answer.json = OrderedJson::parse(response.body, nullptr, false);
@@ -79,6 +81,7 @@ class ApiTest : public ::testing::Test {
     return answer;
   }
 
+ protected:
   std::vector<int32_t> ids(const std::string& text) const { return tokenizer_->encode(text).ids; }
 
   std::shared_ptr<const text::Tokenizer> tokenizer_ = tiny_tokenizer();
