@@ -23,6 +23,7 @@ constexpr std::array kCommands = {
     Command{"tokenize", "show the tokens of a text", false, run_tokenize},
     Command{"template", "render a chat template", false, run_template},
     Command{"export", "write a model as GGUF or safetensors", false, run_export},
+    Command{"bench", "measure a running server", false, run_bench},
     Command{"doctor", "check that this machine is ready", false, run_doctor},
 };
 

@@ -34,6 +34,16 @@ struct ClientResponse {
   std::string body;
 };
 
+// Why an exchange has no answer, for whoever counts failures by kind.
+enum class TransferFailure {
+  kNone,
+  kConnect,  // no connection: refused, unknown host
+  kTimeout,
+  kCutOff,   // the connection ended before the answer did
+  kStopped,  // on_data said so
+  kOther,
+};
+
 // One blocking exchange over http or https (libcurl). An HTTP status of 400 and more is an answer, not an error.
 // Errors: invalid (the URL), cancelled (on_data said so), io (everything else); the message names the URL.
 // Proxies are taken from the environment, but never for loopback addresses.

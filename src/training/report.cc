@@ -2,13 +2,21 @@
 
 #include <fmt/format.h>
 
-#include "training/chart.h"
-#include "training/report_style.h"
+#include "chart/page.h"
+#include "chart/svg_chart.h"
 
 namespace graft::training {
 namespace {
 
 using Points = std::vector<std::pair<double, double>>;
+
+using chart::ChartOptions;
+using chart::ChartSeries;
+using chart::html_escape;
+using chart::smoothed;
+using chart::svg_chart;
+using chart::table_section;
+using chart::tiles;
 
 constexpr size_t kTableRows = 25;
 
@@ -17,27 +25,6 @@ Points curve(const std::vector<T>& history, Value value) {
   Points points;
   for (const T& one : history) points.emplace_back(static_cast<double>(one.step), value(one));
   return points;
-}
-
-std::string tiles(const NamedValues& values) {
-  std::string html;
-  for (const auto& [name, value] : values) {
-    html += fmt::format("<div class=\"tile\"><b>{}</b><span>{}</span></div>", html_escape(value), html_escape(name));
-  }
-  return html.empty() ? "" : "<div class=\"tiles\">" + html + "</div>\n";
-}
-
-std::string table(const NamedValues& values) {
-  std::string html = "<table>";
-  for (const auto& [name, value] : values) {
-    html += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td></tr>", html_escape(name), html_escape(value));
-  }
-  return html + "</table>";
-}
-
-std::string table_section(const std::string& heading, const NamedValues& values) {
-  if (values.empty()) return "";
-  return fmt::format("<section><h2>{}</h2>{}</section>\n", html_escape(heading), table(values));
 }
 
 // The curve as numbers, for readers who cannot see it: at most kTableRows steps, evenly spread, the last included.
@@ -115,15 +102,7 @@ std::string samples_section(const std::vector<Sample>& samples) {
 }  // namespace
 
 std::string render_report(const ReportData& data) {
-  std::string html = fmt::format(
-      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n"
-      "<header><h1>{}</h1><p class=\"outcome\">{}</p>",
-      html_escape(data.title), kReportStyle, html_escape(data.title), html_escape(data.outcome));
-  if (!data.remark.empty()) html += fmt::format("<p class=\"remark\">{}</p>", html_escape(data.remark));
-  html += "</header>\n";
-  html += tiles(data.headline);
+  std::string html = tiles(data.headline);
   html += loss_section(data);
   html += rate_section(data);
   html += samples_section(data.samples);
@@ -131,8 +110,7 @@ std::string render_report(const ReportData& data) {
           "</div>\n";
   html += table_section("Where it ran", data.environment);
   html += fmt::format("<section><h2>Settings</h2><pre>{}</pre></section>\n", html_escape(data.config_yaml));
-  html += "<footer>Written by graft. The page has no external resources.</footer>\n</main>\n</body>\n</html>\n";
-  return html;
+  return chart::page(data.title, data.outcome, data.remark, html);
 }
 
 }  // namespace graft::training

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "chart/page.h"
 #include "training/job_directory.h"
 
 namespace graft::training {
@@ -18,7 +19,7 @@ struct Sample {
   std::string after;
 };
 
-using NamedValues = std::vector<std::pair<std::string, std::string>>;
+using chart::NamedValues;
 
 struct ReportData {
   std::string title;

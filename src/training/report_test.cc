@@ -7,13 +7,10 @@
 
 #include "base/files.h"
 #include "base/test_directory.h"
-#include "training/chart.h"
 
 namespace graft::training {
 namespace {
 
-using ::testing::DoubleEq;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -99,37 +96,6 @@ TEST(Report, RunWithoutAnyStepStillRenders) {
   const std::string html = render_report(data);
   EXPECT_EQ(count(html, "<svg"), 0U);
   EXPECT_THAT(html, HasSubstr("</html>"));
-}
-
-TEST(Chart, TicksAreRoundAndInside) {
-  EXPECT_THAT(round_ticks(0, 1, 5), ElementsAre(0, DoubleEq(0.2), DoubleEq(0.4), DoubleEq(0.6), DoubleEq(0.8), 1));
-  EXPECT_THAT(round_ticks(13, 121, 5), ElementsAre(50, 100));
-  EXPECT_THAT(round_ticks(2, 2, 5), ElementsAre(2));
-}
-
-const ChartOptions kSmall{"l", "x", "y", 400, 200, {}, {}};
-
-TEST(Chart, LongSeriesAreThinnedAndBadPointsLeftOut) {
-  ChartSeries series{"loss", "train", {}, false, false};
-  for (int i = 0; i < 100000; ++i) series.points.emplace_back(i, i % 7 == 0 ? std::nan("") : 1.0);
-  const std::string svg = svg_chart({series}, kSmall);
-  EXPECT_LT(svg.size(), 20000U);
-  EXPECT_THAT(svg, Not(HasSubstr("nan")));
-  EXPECT_THAT(svg, Not(HasSubstr("inf")));
-}
-
-TEST(Chart, ConstantAndSinglePointsHaveAPlace) {
-  const std::string one = svg_chart({{"loss", "train", {{5, 2}}, false, false}}, kSmall);
-  EXPECT_THAT(one, HasSubstr("<circle"));
-  EXPECT_THAT(one, Not(HasSubstr("nan")));
-  const std::string flat = svg_chart({{"loss", "train", {{0, 0}, {1, 0}}, false, false}}, kSmall);
-  EXPECT_THAT(flat, Not(HasSubstr("nan")));
-}
-
-TEST(Chart, SmoothingIsUnbiasedAtTheStart) {
-  const auto points = smoothed({{1, 4}, {2, 4}, {3, std::nan("")}, {4, 4}}, 0.9);
-  ASSERT_EQ(points.size(), 3U);
-  for (const auto& point : points) EXPECT_DOUBLE_EQ(point.second, 4);
 }
 
 // Look at the page: GRAFT_KEEP_REPORT=FILE training_test --gtest_filter=Report.CanBeLookedAt

@@ -1,8 +1,8 @@
 #pragma once
 
-namespace graft::training {
+namespace graft::chart {
 
-inline constexpr const char* kReportStyle = R"css(
+inline constexpr const char* kPageStyle = R"css(
 :root {
   color-scheme: light dark;
   --page: #f6f7f9; --card: #ffffff; --ink: #1b2130; --soft: #5c6577; --line: #e1e5ec; --code: #f1f3f7;
@@ -36,7 +36,9 @@ svg { display: block; width: 100%; height: auto; overflow: visible; }
 .mark line { stroke: var(--soft); stroke-dasharray: 4 4; }
 .mark text { fill: var(--soft); font-size: 12px; }
 .axes text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
-.train { color: var(--train); } .validation { color: var(--validation); } .rate { color: var(--rate); }
+.train, .first { color: var(--train); } .validation, .second { color: var(--validation); }
+.rate, .third { color: var(--rate); }
+.bars rect { fill: currentColor; }
 polyline { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 .faint polyline { stroke-width: 1; opacity: .35; }
 circle { fill: var(--card); stroke: currentColor; stroke-width: 2; }
@@ -50,7 +52,7 @@ th, td { text-align: left; padding: 6px 0; border-bottom: 1px solid var(--line);
 th { font-weight: 400; color: var(--soft); padding-right: 16px; }
 td { text-align: right; overflow-wrap: anywhere; }
 tr:last-child > * { border-bottom: 0; }
-.curve td, .curve th { text-align: right; }
+.curve td, .curve th { text-align: right; } .curve th:first-child, .curve td:first-child { text-align: left; }
 .sample { border-top: 1px solid var(--line); padding: 14px 0; }
 .sample:first-of-type { border-top: 0; padding-top: 0; } .sample:last-child { padding-bottom: 0; }
 .prompt { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--code); border-radius: 8px;
@@ -69,4 +71,4 @@ footer { color: var(--soft); font-size: 13px; }
 @media print { body { background: none; } section, .tile { break-inside: avoid; } }
 )css";
 
-}  // namespace graft::training
+}  // namespace graft::chart
