@@ -94,5 +94,31 @@ TEST(VocabKernels, SumsMatchDoublePrecision) {
   }
 }
 
+TEST(VocabKernels, AMaskedPeakIsThatOfTheMaskedLogits) {
+  std::mt19937 random(6);
+  for (const size_t size : {1UL, 31UL, 32UL, 257UL, 4999UL}) {
+    for (int density = 0; density < 5; ++density) {
+      std::vector<float> logits = random_logits(size, 8);
+      for (float& logit : logits) logit = std::round(logit);  // ties
+      std::vector<uint32_t> mask((size + 31) / 32);
+      for (size_t i = 0; i < mask.size() * 32; ++i) {
+        if (static_cast<int>(random() % 4) < density) mask[i / 32] |= 1U << (i % 32);
+      }
+      std::vector<float> masked(size);
+      apply_mask(logits, mask, masked);
+      for (size_t i = 0; i < size; ++i) {
+        const bool allowed = (mask[i / 32] >> (i % 32) & 1U) != 0;
+        EXPECT_EQ(masked[i], allowed ? logits[i] : -kInf);
+      }
+      const Peak expected = find_peak(masked);
+      const Peak peak = find_peak(logits, mask);
+      EXPECT_EQ(peak.finite, expected.finite);
+      if (!expected.finite) continue;
+      EXPECT_EQ(peak.value, expected.value);
+      EXPECT_EQ(peak.index, expected.index);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace graft::runtime

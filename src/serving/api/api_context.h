@@ -10,6 +10,7 @@
 #include "serving/api/adapter_catalog.h"
 #include "serving/api/api_metrics.h"
 #include "serving/api/api_server.h"
+#include "serving/api/tool_dialect.h"
 #include "serving/engine.h"
 
 namespace graft::serving::api {
@@ -24,6 +25,7 @@ struct ApiContext {
   AdapterCatalog adapters;
   ApiMetrics metrics;
   std::unique_ptr<grammar::Compiler> grammars;
+  ToolDialect tools;
   int64_t started_at = 0;  // Unix seconds
 
   explicit ApiContext(std::vector<std::string> base_names, std::string adapter_directory)

@@ -7,6 +7,7 @@
 #include "fmt/format.h"
 #include "net/http_server.h"
 #include "serving/api/api_error.h"
+#include "serving/api/prompt.h"
 #include "serving/api/routes.h"
 
 namespace graft::serving::api {
@@ -36,6 +37,7 @@ Result<ContextPtr> make_context(ApiConfig config, Engine& engine, const text::To
   context->engine = &engine;
   context->tokenizer = &tokenizer;
   context->chat_template = chat_template;
+  if (chat_template != nullptr) context->tools = ToolDialect::of(*chat_template, template_options(context->config));
   context->workers = std::make_shared<net::WorkerPool>(context->config.worker_threads);
   context->grammars = make_compiler(context->config, tokenizer);
   context->started_at = static_cast<int64_t>(std::time(nullptr));

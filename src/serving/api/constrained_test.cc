@@ -157,5 +157,21 @@ TEST(Constrained, ManyAtOnceAreEachAsAlone) {
   EXPECT_EQ(together, alone);
 }
 
+TEST(Constrained, SpeculationChangesNothing) {
+  const std::string text = R"(["abcabc", "abcabc", "abcabd", "abcabc", 1, "abcabc", "abcabc"])";
+  const std::string format =
+      R"({"type":"json_schema","schema":{"type":"array","items":{"enum":["abcabc","abcabd",1]},"maxItems":12}})";
+  EngineLimits limits;
+  limits.speculative_tokens = 8;
+  const EngineServer plain(scripted_model(text));
+  const EngineServer speculating(scripted_model(text), testing::tiny_template(), limits);
+  const auto expected = plain.post("/generate", native(format));
+  const auto answer = speculating.post("/generate", native(format));
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(answer.json["generated_text"], text);
+  EXPECT_EQ(answer.body, expected.body);
+  EXPECT_GT(speculating.stats().drafted_tokens, 0U);
+}
+
 }  // namespace
 }  // namespace graft::serving::api

@@ -235,11 +235,13 @@ void handle(const ContextPtr& context, Mode mode, const net::Request& request, c
   call->plan = std::move(plan).value();
   call->caller.apply(call->plan.request);
   const auto& constraint = call->asked.parameters.constraint;
-  compile_constraint(*context, constraint, [call, streaming, in_array = mode == Mode::kAsAsked](auto compiled) {
-    if (!compiled.ok()) return streaming ? refuse_in_stream(*call, compiled.error()) : refuse(*call, compiled.error());
-    call->plan.request.grammar = std::move(compiled).value();
-    answer(call, streaming, in_array);
-  });
+  compile_constraint(*context, constraint, "response_format",
+                     [call, streaming, in_array = mode == Mode::kAsAsked](auto compiled) {
+                       if (!compiled.ok())
+                         return streaming ? refuse_in_stream(*call, compiled.error()) : refuse(*call, compiled.error());
+                       call->plan.request.grammar = std::move(compiled).value();
+                       answer(call, streaming, in_array);
+                     });
 }
 
 }  // namespace

@@ -132,7 +132,7 @@ ApiResult<std::vector<int32_t>> prompt_of(const ApiContext& context, const Nativ
   if (request.parameters.apply_chat_template) {
     OrderedJson messages = OrderedJson::array();
     messages.push_back({{"role", "user"}, {"content", request.inputs}});
-    GRAFT_TRY(ids, tokenize_chat(context, messages));
+    GRAFT_TRY(ids, tokenize_chat(context, {std::move(messages), {}, {}, {}}));
   } else {
     ids = tokenize_raw(context, request.inputs);
   }

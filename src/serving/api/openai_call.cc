@@ -67,10 +67,15 @@ void drop_output(const OpenAiCall& call, GenerationResult& result) {
   result.reason = FinishReason::kLength;
 }
 
+// Calls of functions are found in the text, so their special tokens have to be in it.
+GeneratedToken shown(const OpenAiCall& call, const GeneratedToken& token) {
+  return call.format->tools() == nullptr ? token : with_marker(*call.context->tokenizer, token);
+}
+
 OrderedJson whole_choice(const OpenAiCall& call, size_t index, const GenerationResult& result) {
   ChoiceText text(call.asked.stop, call.format->wants_logprobs());
   ChoicePiece all;
-  for (const auto& token : result.tokens) all.append(text.push(token));
+  for (const auto& token : result.tokens) all.append(text.push(shown(call, token)));
   all.append(text.finish(result));
   return call.format->whole(index, all, reason_name(result, text.stopped()), result);
 }
@@ -121,23 +126,30 @@ class ChunkStream {
       : call_(std::move(call)),
         head_(envelope(*call_, true)),
         texts_(call_->requests.size(), ChoiceText(call_->asked.stop, call_->format->wants_logprobs())),
-        opened_(call_->requests.size(), false) {}
+        opened_(call_->requests.size(), false) {
+    if (const ToolUse* use = call_->format->tools()) tools_.assign(call_->requests.size(), ToolDeltas(*use));
+  }
 
   void set_job(std::weak_ptr<GenerationJob> job) { job_ = std::move(job); }
 
   void on_token(size_t index, const GeneratedToken& token) {
     if (call_->drop_output) return;
-    const ChoicePiece piece = texts_[index].push(token);
+    const ChoicePiece piece = texts_[index].push(shown(*call_, token));
     open(index);
-    if (!piece.text.empty() || !piece.tokens.empty()) send(call_->format->delta(index, piece, nullptr));
+    send_piece(index, piece);
   }
 
   void on_finish(size_t index, GenerationResult result) {
     drop_output(*call_, result);
     open(index);
     const ChoicePiece rest = texts_[index].finish(result);
-    if (!rest.text.empty() || !rest.tokens.empty()) send(call_->format->delta(index, rest, nullptr));
-    send(call_->format->delta(index, {}, OrderedJson(reason_name(result, texts_[index].stopped()))));
+    send_piece(index, rest);
+    std::string_view reason = reason_name(result, texts_[index].stopped());
+    if (!tools_.empty()) {
+      for (OrderedJson& delta : tools_[index].finish()) send(call_->format->delta_with(index, std::move(delta), {}));
+      if (reason == "stop" && tools_[index].called()) reason = "tool_calls";
+    }
+    send(call_->format->delta(index, {}, OrderedJson(reason)));
   }
 
   void on_done(std::vector<GenerationResult> results) {
@@ -168,6 +180,18 @@ class ChunkStream {
     if (!choice.is_null()) send(std::move(choice));
   }
 
+  void send_piece(size_t index, const ChoicePiece& piece) {
+    if (tools_.empty()) {
+      if (!piece.text.empty() || !piece.tokens.empty()) send(call_->format->delta(index, piece, nullptr));
+      return;
+    }
+    const ChoicePiece* tokens = &piece;  // are told with the first delta that they made
+    for (OrderedJson& delta : tools_[index].push(piece.text)) {
+      send(call_->format->delta_with(index, std::move(delta), tokens == nullptr ? ChoicePiece{} : *tokens));
+      tokens = nullptr;
+    }
+  }
+
   void send(OrderedJson choice) {
     OrderedJson chunk = head_;
     chunk["choices"] = OrderedJson::array({std::move(choice)});
@@ -186,6 +210,7 @@ class ChunkStream {
   OrderedJson head_;
   std::vector<ChoiceText> texts_;
   std::vector<bool> opened_;
+  std::vector<ToolDeltas> tools_;  // empty: no tools
   std::weak_ptr<GenerationJob> job_;
   bool cut_ = false;
 };
@@ -229,7 +254,7 @@ void refuse(const OpenAiCall& call, const ApiError& error) {
 }
 
 void run(const std::shared_ptr<OpenAiCall>& call) {
-  compile_constraint(*call->context, call->constraint, [call](auto compiled) {
+  compile_constraint(*call->context, call->constraint, call->constraint_field, [call](auto compiled) {
     if (!compiled.ok()) return refuse(*call, compiled.error());
     for (auto& request : call->requests) request.grammar = compiled.value();
     run_compiled(call);

@@ -14,6 +14,7 @@
 #include "serving/api/json_text.h"
 #include "serving/api/openai_request.h"
 #include "serving/api/response_headers.h"
+#include "serving/api/tool_deltas.h"
 
 namespace graft::serving::api {
 
@@ -29,6 +30,13 @@ class OpenAiFormat {
                                           const GenerationResult& result) const = 0;
   // The first chunk of a choice's stream; null: none.
   [[nodiscard]] virtual OrderedJson opening(size_t index) const = 0;
+  // What the answer may call; null: it is text as it is.
+  [[nodiscard]] virtual const ToolUse* tools() const { return nullptr; }
+  // A further chunk with a delta of its own, where there are tools; `piece`: the tokens that it came from.
+  [[nodiscard]] virtual OrderedJson delta_with(size_t /*index*/, OrderedJson delta,
+                                               const ChoicePiece& /*piece*/) const {
+    return delta;
+  }
   // A further chunk. Null finish_reason: more is to come.
   [[nodiscard]] virtual OrderedJson delta(size_t index, const ChoicePiece& piece,
                                           const OrderedJson& finish_reason) const = 0;
@@ -42,11 +50,12 @@ struct OpenAiCall {
   Caller caller;
   OpenAiRequest asked;
   std::shared_ptr<const OpenAiFormat> format;
-  size_t characters = 0;                           // of the prompts
-  size_t best_of = 1;                              // sequences of each prompt; asked.choices of them are answered
-  bool drop_output = false;                        // max_tokens = 0: only the prompt is of interest
-  std::optional<grammar::GrammarSpec> constraint;  // of the output
-  std::vector<GenerationRequest> requests;         // best_of for each prompt, prompt by prompt
+  size_t characters = 0;                             // of the prompts
+  size_t best_of = 1;                                // sequences of each prompt; asked.choices of them are answered
+  bool drop_output = false;                          // max_tokens = 0: only the prompt is of interest
+  std::optional<grammar::GrammarSpec> constraint;    // of the output
+  std::string constraint_field = "response_format";  // where it came from
+  std::vector<GenerationRequest> requests;           // best_of for each prompt, prompt by prompt
 
   OpenAiCall(ContextPtr c, net::ResponseWriter w) : context(std::move(c)), writer(std::move(w)) {}
 };

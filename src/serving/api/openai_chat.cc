@@ -2,8 +2,10 @@
 
 #include <utility>
 
+#include "base/json.h"
 #include "fmt/format.h"
 #include "serving/api/characters.h"
+#include "serving/api/chat_messages.h"
 #include "serving/api/openai_call.h"
 #include "serving/api/openai_logprobs.h"
 #include "serving/api/prompt.h"
@@ -14,12 +16,14 @@ namespace graft::serving::api {
 namespace {
 
 constexpr int64_t kMaxTopLogprobs = 20;  // OpenAI's
+constexpr int kMostCalls = 16;           // of functions, in one answer that has to call one
 
 class ChatFormat : public OpenAiFormat {
  public:
   ContextPtr context;
   bool logprobs = false;
   int32_t top_logprobs = 0;
+  std::optional<ToolUse> use;
 
   [[nodiscard]] std::string_view id_prefix() const override { return "chatcmpl-"; }
   [[nodiscard]] std::string_view object_name(bool stream) const override {
@@ -29,10 +33,22 @@ class ChatFormat : public OpenAiFormat {
 
   [[nodiscard]] OrderedJson whole(size_t index, const ChoicePiece& piece, std::string_view finish_reason,
                                   const GenerationResult&) const override {
+    OrderedJson message{{"role", "assistant"}, {"content", piece.text}, {"refusal", nullptr}};
+    if (use) message = message_with_calls(*use, piece.text);
+    const bool called = message.contains("tool_calls") && finish_reason == "stop";
     return {{"index", index},
-            {"message", {{"role", "assistant"}, {"content", piece.text}, {"refusal", nullptr}}},
+            {"message", std::move(message)},
             {"logprobs", logprobs_of(piece)},
-            {"finish_reason", finish_reason}};
+            {"finish_reason", called ? "tool_calls" : finish_reason}};
+  }
+
+  [[nodiscard]] const ToolUse* tools() const override { return use ? &*use : nullptr; }
+
+  [[nodiscard]] OrderedJson delta_with(size_t index, OrderedJson delta, const ChoicePiece& piece) const override {
+    return {{"index", index},
+            {"delta", std::move(delta)},
+            {"logprobs", piece.tokens.empty() ? OrderedJson(nullptr) : logprobs_of(piece)},
+            {"finish_reason", nullptr}};
   }
 
   [[nodiscard]] OrderedJson opening(size_t index) const override {
@@ -57,68 +73,49 @@ class ChatFormat : public OpenAiFormat {
   }
 };
 
-// A string, null, or parts of type text, which are put together.
-ApiResult<std::string> content_of(const Json& message, const std::string& place) {
-  const auto it = message.find("content");
-  if (it == message.end() || it->is_null()) return std::string();
-  if (it->is_string()) return it->get<std::string>();
-  if (!it->is_array()) {
-    return bad_field(fmt::format("`{}.content` must be a string or an array of parts, not {}", place, json_type(*it)),
-                     place + ".content");
-  }
-  std::string text;
-  for (size_t i = 0; i < it->size(); ++i) {
-    const Json& part = (*it)[i];
-    const std::string part_place = fmt::format("{}.content[{}]", place, i);
-    if (!part.is_object()) {
-      return bad_field(fmt::format("`{}` must be an object, not {}", part_place, json_type(part)), part_place);
-    }
-    Fields fields(part, part_place + ".");
-    const auto type = fields.text("type");
-    const auto piece = fields.text("text");
-    if (type != "text") fields.fail("type", "must be \"text\": other kinds of content are not supported");
-    if (!piece) fields.fail("text", "is missing");
-    if (fields.error()) return *fields.error();
-    text += *piece;
-  }
-  return text;
-}
-
-// Messages as the template sees them: the fields as they came, contents as plain strings.
-ApiResult<OrderedJson> read_messages(const Json& body) {
-  Fields fields(body);
-  const Json* messages = fields.array("messages");
-  if (messages == nullptr) fields.fail("messages", "is missing");
-  if (messages != nullptr && messages->empty()) fields.fail("messages", "cannot be empty");
-  if (fields.error()) return *fields.error();
-  OrderedJson out = OrderedJson::array();
-  for (size_t i = 0; i < messages->size(); ++i) {
-    const Json& message = (*messages)[i];
-    const std::string place = fmt::format("messages[{}]", i);
-    if (!message.is_object()) {
-      return bad_field(fmt::format("`{}` must be an object, not {}", place, json_type(message)), place);
-    }
-    Fields inner(message, place + ".");
-    const auto role = inner.text("role");
-    if (!role) inner.fail("role", "is missing");
-    if (inner.error()) return *inner.error();
-    if (message.contains("tool_calls") && !message["tool_calls"].is_null()) {
-      return bad_field(fmt::format("`{}.tool_calls` are not supported yet", place), place + ".tool_calls");
-    }
-    GRAFT_TRY(std::string content, content_of(message, place));
-    OrderedJson clean{{"role", *role}, {"content", std::move(content)}};
-    for (const auto& [key, value] : message.items()) {
-      if (key != "role" && key != "content" && !value.is_null()) clean[key] = OrderedJson::parse(value.dump());
-    }
-    out.push_back(std::move(clean));
-  }
-  return out;
-}
-
 size_t characters_in(const OrderedJson& messages) {
   size_t sum = 0;
   for (const auto& message : messages) sum += count_characters(message["content"].get_ref<const std::string&>());
   return sum;
+}
+
+// Tells a model about functions that its template does not speak of.
+void add_instructions(OrderedJson& messages, const std::string& text) {
+  if (!messages.empty() && messages.front()["role"] == "system") {
+    auto& content = messages.front()["content"].get_ref<std::string&>();
+    content += (content.empty() ? "" : "\n\n") + text;
+  } else {
+    messages.insert(messages.begin(), OrderedJson{{"role", "system"}, {"content", text}});
+  }
+}
+
+// Messages, tools and documents; a call that is forced becomes the constraint of the output.
+ApiResult<Chat> read_chat(OpenAiCall& call, const Json& body, std::string_view text, std::optional<ToolUse>& use) {
+  const ToolDialect& dialect = call.context->tools;
+  const auto ordered = parse_ordered_json(text);
+  if (!ordered.ok()) return ApiError{Failure::kMalformed, "the request's body is " + ordered.error().message, {}, {}};
+  Chat chat;
+  GRAFT_TRY(chat.messages, read_messages(body, *ordered));
+  GRAFT_TRY(ToolChoice choice, read_tools(body, *ordered));
+  GRAFT_TRY(chat.documents, read_documents(body, *ordered));
+  if (choice.tools.is_null()) return chat;
+  if (call.constraint) {
+    return bad_field("`response_format` cannot be combined with `tools`, unless `tool_choice` is none",
+                     "response_format");
+  }
+  use = ToolUse{dialect, std::move(choice.names), choice.forced};
+  if (choice.forced) {
+    chat.suffix = dialect.forced_prefix();
+    call.constraint = {grammar::GrammarKind::kJsonSchema,
+                       dialect.forced_schema(choice.tools, choice.parallel ? kMostCalls : 1)};
+    call.constraint_field = "tools";
+  }
+  if (dialect.in_template) {
+    chat.tools = std::move(choice.tools);
+  } else {
+    add_instructions(chat.messages, dialect.instructions(choice.tools));
+  }
+  return chat;
 }
 
 std::optional<ApiError> prepare(OpenAiCall& call, const Json& body, std::string_view text) {
@@ -140,15 +137,15 @@ std::optional<ApiError> prepare(OpenAiCall& call, const Json& body, std::string_
   if (call.asked.max_tokens == 0) fields.fail("max_tokens", "must be at least 1");
   if (fields.error()) return fields.error();
 
-  const auto messages = read_messages(body);
-  if (!messages.ok()) return messages.error();
-  auto prompt = tokenize_chat(context, messages.value());
+  auto chat = read_chat(call, body, text, format->use);
+  if (!chat.ok()) return chat.error();
+  auto prompt = tokenize_chat(context, chat.value());
   if (!prompt.ok()) return prompt.error();
   auto request = to_generation(context, call.asked, std::move(prompt).value(), call.asked.max_tokens);
   if (!request.ok()) return request.error();
   request.value().logprobs = format->logprobs;
   request.value().num_alternatives = format->top_logprobs;
-  call.characters = characters_in(messages.value());
+  call.characters = characters_in(chat.value().messages);
   call.best_of = static_cast<size_t>(call.asked.choices);
   append_choices(call.requests, request.value(), call.asked.seed, call.asked.choices);
   call.format = std::move(format);

@@ -83,11 +83,9 @@ std::optional<uint64_t> read_seed(Fields& fields) {
 }
 
 void refuse_unsupported(Fields& fields) {
-  for (const char* name : {"tools", "functions"}) {
-    const Json* tools = fields.any(name);
-    if (tools != nullptr && !(tools->is_array() && tools->empty())) {
-      fields.fail(name, "are not supported yet; leave them out");
-    }
+  const Json* functions = fields.any("functions");
+  if (functions != nullptr && !(functions->is_array() && functions->empty())) {
+    fields.fail("functions", "are the older form of `tools`: use that");
   }
 }
 

@@ -183,7 +183,7 @@ TEST_F(Chat, BadMessagesNameTheirPlace) {
       {R"([{"role":"user","content":["a"]}])", "messages[0].content[0]"},
       {R"([{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}])", "messages[0].content[0].type"},
       {R"([{"role":"user","content":[{"type":"text"}]}])", "messages[0].content[0].text"},
-      {R"([{"role":"assistant","tool_calls":[]}])", "messages[0].tool_calls"},
+      {R"([{"role":"assistant","tool_calls":[7]}])", "messages[0].tool_calls[0]"},
   };
   for (const auto& [messages, param] : cases) {
     const auto answer = chat(OrderedJson::parse(messages));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "serving/api/chat_messages.h"
 
 namespace graft::serving::api {
 
@@ -11,17 +12,30 @@ std::vector<int32_t> tokenize_raw(const ApiContext& context, const std::string& 
   return context.tokenizer->encode(text).ids;
 }
 
-ApiResult<std::vector<int32_t>> tokenize_chat(const ApiContext& context, const OrderedJson& messages) {
+text::ChatTemplateOptions template_options(const ApiConfig& config) {
+  text::ChatTemplateOptions options;
+  if (!config.bos_token.empty()) options.extra["bos_token"] = config.bos_token;
+  if (!config.eos_token.empty()) options.extra["eos_token"] = config.eos_token;
+  return options;
+}
+
+ApiResult<std::vector<int32_t>> tokenize_chat(const ApiContext& context, const Chat& chat) {
   if (context.chat_template == nullptr) {
     return ApiError{Failure::kTemplate, "this model has no chat template", "messages", {}};
   }
-  text::ChatTemplateOptions options;
-  if (!context.config.bos_token.empty()) options.extra["bos_token"] = context.config.bos_token;
-  if (!context.config.eos_token.empty()) options.extra["eos_token"] = context.config.eos_token;
-  const auto rendered = context.chat_template->render(messages, options);
-  if (!rendered.ok()) return ApiError{Failure::kTemplate, rendered.error().message, "messages", {}};
+  text::ChatTemplateOptions options = template_options(context.config);
+  options.tools = chat.tools;
+  options.documents = chat.documents;
+  auto rendered = context.chat_template->render(chat.messages, options);
+  if (!rendered.ok()) {
+    // A few templates put the arguments of calls together as text themselves.
+    OrderedJson as_text = with_arguments_as_text(chat.messages);
+    auto again = as_text == chat.messages ? rendered : context.chat_template->render(as_text, options);
+    if (!again.ok()) return ApiError{Failure::kTemplate, rendered.error().message, "messages", {}};
+    rendered = std::move(again);
+  }
   const text::EncodeOptions encode{.add_special_tokens = false};
-  return context.tokenizer->encode(rendered.value().text, encode, rendered.value().content).ids;
+  return context.tokenizer->encode(rendered->text + chat.suffix, encode, rendered->content).ids;
 }
 
 ApiResult<int32_t> check_lengths(const ApiContext& context, size_t prompt_tokens,

@@ -55,8 +55,7 @@ ApiResult<Constraint> read_schema(const OrderedJson& format, std::string place) 
   return Constraint({GrammarKind::kJsonSchema, to_text(*schema)});
 }
 
-ApiError from_compilation(const Error& error) {
-  const std::string field = "response_format";
+ApiError from_compilation(const Error& error, const std::string& field) {
   switch (error.kind) {
     case ErrorKind::kInvalid:
     case ErrorKind::kUnsupported:
@@ -93,11 +92,11 @@ ApiResult<Constraint> response_format_of(std::string_view body, const std::strin
   return read_response_format(*format, within.empty() ? "response_format" : within + ".response_format");
 }
 
-void compile_constraint(const ApiContext& context, const Constraint& spec,
+void compile_constraint(const ApiContext& context, const Constraint& spec, const std::string& field,
                         std::function<void(ApiResult<std::shared_ptr<const grammar::Grammar>>)> done) {
   if (!spec) return done(std::shared_ptr<const grammar::Grammar>());
-  context.grammars->compile(*spec, [done = std::move(done)](grammar::Compiler::Outcome outcome) {
-    if (!outcome.ok()) return done(from_compilation(outcome.error()));
+  context.grammars->compile(*spec, [field, done = std::move(done)](grammar::Compiler::Outcome outcome) {
+    if (!outcome.ok()) return done(from_compilation(outcome.error(), field));
     done(std::move(outcome).value());
   });
 }

@@ -29,9 +29,10 @@ ApiResult<std::optional<grammar::GrammarSpec>> read_response_format(const Ordere
 // properties is that of the output. `within`: the object that holds it ("parameters"), or empty.
 ApiResult<std::optional<grammar::GrammarSpec>> response_format_of(std::string_view body, const std::string& within);
 
-// Compiles it, then calls `done` with the grammar, null where `spec` is nothing: at once where there is nothing to wait
-// for, else on a compiling thread.
+// Compiles what `field` asked for, then calls `done` with the grammar, null where `spec` is nothing: at once where
+// there is nothing to wait for, else on a compiling thread.
 void compile_constraint(const ApiContext& context, const std::optional<grammar::GrammarSpec>& spec,
+                        const std::string& field,
                         std::function<void(ApiResult<std::shared_ptr<const grammar::Grammar>>)> done);
 
 }  // namespace graft::serving::api

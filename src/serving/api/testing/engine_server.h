@@ -17,10 +17,9 @@ namespace graft::serving::api::testing {
 class EngineServer {
  public:
   explicit EngineServer(std::unique_ptr<FakeStepModel> model,
-                        std::unique_ptr<text::ChatTemplate> chat = tiny_template(),
-                        std::shared_ptr<const text::Tokenizer> tokenizer = byte_tokenizer())
-      : tokenizer_(std::move(tokenizer)), template_(std::move(chat)) {
-    engine_ = Engine::create(std::move(model), tokenizer_, {kFakeEos}, {});
+                        std::unique_ptr<text::ChatTemplate> chat = tiny_template(), EngineLimits limits = {})
+      : template_(std::move(chat)) {
+    engine_ = Engine::create(std::move(model), tokenizer_, {kFakeEos}, limits);
     ApiConfig config;
     config.model_id = "fake";
     config.eos_token_ids = {kFakeEos};
@@ -44,8 +43,10 @@ class EngineServer {
     return response.ok() ? ApiTest::parse(response.value()) : Answer{};
   }
 
+  [[nodiscard]] EngineStats stats() const { return engine_->stats(); }
+
  private:
-  std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_ = byte_tokenizer();
   std::unique_ptr<text::ChatTemplate> template_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<ApiServer> server_;  // stops before its engine
