@@ -6,7 +6,7 @@ VENV ?= $(CURDIR)/.venv
 SETUP ?= scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-peers build setup lint format dev-tools bench asan tsan fuzz clean
+.PHONY: help demo test test-fast test-peers build setup lint format dev-tools bench asan tsan fuzz soak clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -61,6 +61,11 @@ FUZZ_ONLY ?=
 fuzz: setup dev-tools ## Run the fuzzers of every parser for a short time (FUZZ_SECONDS=3600: an hour each)
 	@cmake --preset fuzz -DGRAFT_VENV="$(VENV)" && cmake --build --preset fuzz -j $(JOBS)
 	@scripts/fuzz.sh "$(FUZZ_SECONDS)" $(FUZZ_ONLY)
+
+SOAK_SECONDS ?= 600
+
+soak: build ## A real engine under mixed load, good clients and bad ones (SOAK_SECONDS=600)
+	@$(VENV)/bin/python3 -m tests.soak.soak --seconds $(SOAK_SECONDS) --json $(BUILD)/soak.json
 
 clean: ## Remove what was built; what was installed stays
 	@rm -rf $(BUILD) build-debug build-asan build-tsan build-fuzz
