@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -29,14 +30,29 @@ struct ServeOptions {
   std::string adapter_source = "local";
   std::string adapter_directory;
   std::vector<std::string> preloaded_adapters;
-  std::vector<std::string> cors_allow_origin;
+  net::CorsOptions cors;
+  std::string tls_cert, tls_key;
+  std::vector<std::string> api_keys;
+  double drain_timeout_s = 30;
+  double header_timeout_s = 15, body_timeout_s = 120, write_timeout_s = 30, idle_timeout_s = 75;
 };
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(std::min(seconds, 1e9) * 1000));
+}
 
 serving::api::ApiConfig api_config(const ServeOptions& options, const LoadedModel& model) {
   serving::api::ApiConfig config;
   config.host = options.hostname;
   config.port = options.port;
-  config.cors_allow_origins = options.cors_allow_origin;
+  config.cors = options.cors;
+  config.tls_certificate = options.tls_cert;
+  config.tls_key = options.tls_key;
+  config.api_keys = options.api_keys;
+  config.header_timeout = milliseconds(options.header_timeout_s);
+  config.body_timeout = milliseconds(options.body_timeout_s);
+  config.write_timeout = milliseconds(options.write_timeout_s);
+  config.idle_timeout = milliseconds(options.idle_timeout_s);
   config.model_id = model.name;
   config.model_sha = model.digest;
   config.model_dtype = model.dtype;
@@ -79,14 +95,52 @@ Status run_serve(const ServeOptions& options) {
   GRAFT_TRY(
       const std::unique_ptr<serving::api::ApiServer> server,
       serving::api::ApiServer::start(api_config(options, model), *engine, *model.tokenizer, model.chat_template.get()));
-  fmt::print("serving {} ({}) with {} threads\nlistening on http://{}:{}\n", model.name, model.dtype,
-             ops::cpu::parallel_threads(), options.hostname, server->port());
+  fmt::print("serving {} ({}) with {} threads\nlistening on {}://{}:{}\n", model.name, model.dtype,
+             ops::cpu::parallel_threads(), options.tls_cert.empty() ? "http" : "https", options.hostname,
+             server->port());
   std::fflush(stdout);
   while (!signals.requested()) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  fmt::print("stopping: what runs may finish, 10 s at most\n");
+  fmt::print("stopping: what runs may finish, {} s at most; a second signal ends it at once\n",
+             options.drain_timeout_s);
   std::fflush(stdout);
-  server->stop(std::chrono::seconds(10));
+  server->stop(milliseconds(options.drain_timeout_s));
   return {};
+}
+
+void add_security_options(CLI::App& command, ServeOptions& options) {
+  command.add_option("--tls-cert", options.tls_cert, "PEM file of the server's certificate and its chain: serve HTTPS")
+      ->envname("TLS_CERT");
+  command.add_option("--tls-key", options.tls_key, "PEM file of the certificate's private key")->envname("TLS_KEY");
+  command
+      .add_option("--api-key", options.api_keys,
+                  "keys of which every request must bear one, but /health, /ping and /startup")
+      ->envname("GRAFT_API_KEY")
+      ->delimiter(',');
+  const auto cors = [&](const std::string& name, const std::string& variable, std::vector<std::string>& values,
+                        const std::string& help) {
+    command.add_option(name, values, help)->envname(variable)->delimiter(',');
+  };
+  cors("--cors-allow-origin", "CORS_ALLOW_ORIGIN", options.cors.allow_origins, "origins that browsers may call from");
+  cors("--cors-allow-method", "CORS_ALLOW_METHOD", options.cors.allow_methods, "methods that they may use");
+  cors("--cors-allow-header", "CORS_ALLOW_HEADER", options.cors.allow_headers, "headers that they may send");
+  cors("--cors-expose-header", "CORS_EXPOSE_HEADER", options.cors.expose_headers, "headers that they may read");
+  command
+      .add_option("--cors-allow-credentials", options.cors.allow_credentials,
+                  "true: they may send cookies and the like")
+      ->envname("CORS_ALLOW_CREDENTIALS");
+}
+
+void add_timeout_options(CLI::App& command, ServeOptions& options) {
+  const auto seconds = [&](const std::string& name, const std::string& variable, double& value,
+                           const std::string& help) {
+    command.add_option(name, value, help)->envname(variable)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  seconds("--drain-timeout", "DRAIN_TIMEOUT", options.drain_timeout_s,
+          "seconds that running requests may take after SIGTERM");
+  seconds("--header-timeout", "HEADER_TIMEOUT", options.header_timeout_s, "seconds for a request's header to arrive");
+  seconds("--body-timeout", "BODY_TIMEOUT", options.body_timeout_s, "seconds for a request's body to arrive");
+  seconds("--write-timeout", "WRITE_TIMEOUT", options.write_timeout_s, "seconds in which a reader must take 64 KiB");
+  seconds("--idle-timeout", "IDLE_TIMEOUT", options.idle_timeout_s, "seconds between requests of a connection");
 }
 
 }  // namespace
@@ -120,9 +174,8 @@ void add_serve_command(CLI::App& app, int* code) {
       ->add_option("--preloaded-adapter-ids", options->preloaded_adapters, "adapters to read before the first request")
       ->envname("PRELOADED_ADAPTER_IDS")
       ->delimiter(',');
-  command->add_option("--cors-allow-origin", options->cors_allow_origin, "origins that browsers may call from")
-      ->envname("CORS_ALLOW_ORIGIN")
-      ->delimiter(',');
+  add_security_options(*command, *options);
+  add_timeout_options(*command, *options);
   command->callback([options, code] {
     const Status status = run_serve(*options);
     if (status.ok()) return;

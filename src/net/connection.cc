@@ -1,5 +1,6 @@
 #include "net/connection.h"
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -11,6 +12,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "fmt/ranges.h"
 
 namespace graft::net {
 namespace asio = boost::asio;
@@ -58,6 +60,18 @@ Request to_request(Parser& parser) {
   return request;
 }
 
+// Counts a request for as long as it lives.
+class Activity {
+ public:
+  explicit Activity(std::atomic<int>& count) : count_(count) { ++count_; }
+  ~Activity() { --count_; }
+  Activity(const Activity&) = delete;
+  Activity& operator=(const Activity&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
+
 struct Refusal {
   int status;
   std::string_view message;
@@ -73,15 +87,20 @@ Refusal refusal_for(const error_code& error) {
 }  // namespace
 
 void ServerCore::add_cors(std::string_view origin, Headers& headers) const {
+  const CorsOptions& cors = options.cors;
   if (origin.empty()) return;
-  for (const auto& allowed : options.cors_allow_origins) {
-    if (allowed != "*" && allowed != origin) continue;
-    headers.set("Access-Control-Allow-Origin", allowed == "*" ? "*" : std::string(origin));
-    headers.set("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-    headers.set("Access-Control-Allow-Headers", "Content-Type, Authorization");
-    if (allowed != "*") headers.set("Vary", "Origin");
-    return;
+  const auto allowed =
+      std::ranges::find_if(cors.allow_origins, [&](const std::string& o) { return o == "*" || o == origin; });
+  if (allowed == cors.allow_origins.end()) return;
+  const bool anybody = *allowed == "*" && !cors.allow_credentials;
+  headers.set("Access-Control-Allow-Origin", anybody ? "*" : std::string(origin));
+  headers.set("Access-Control-Allow-Methods", fmt::format("{}", fmt::join(cors.allow_methods, ", ")));
+  headers.set("Access-Control-Allow-Headers", fmt::format("{}", fmt::join(cors.allow_headers, ", ")));
+  if (!cors.expose_headers.empty()) {
+    headers.set("Access-Control-Expose-Headers", fmt::format("{}", fmt::join(cors.expose_headers, ", ")));
   }
+  if (cors.allow_credentials) headers.set("Access-Control-Allow-Credentials", "true");
+  if (!anybody) headers.add("Vary", "Origin");
 }
 
 Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<ServerCore> core)
@@ -89,6 +108,7 @@ Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<ServerCore>
       core_(std::move(core)),
       signal_(socket_.get_executor()),
       write_timer_(socket_.get_executor()) {
+  if (core_->tls) tls_.emplace(socket_, *core_->tls);
   const std::lock_guard lock(core_->mutex);
   core_->connections.insert(this);
 }
@@ -109,7 +129,9 @@ void Connection::request_stop(bool cut) {
 
 asio::awaitable<void> Connection::run() {
   try {
-    co_await serve();
+    const bool ready = co_await shake_hands();
+    if (ready) co_await serve();
+    if (secure_) co_await say_goodbye();
   } catch (const std::exception&) {
     // Out of memory while reading this client, or the like: this client's loss only.
   }
@@ -118,6 +140,30 @@ asio::awaitable<void> Connection::run() {
     exchange_->detach();
   }
   close();
+}
+
+asio::awaitable<bool> Connection::shake_hands() {
+  error_code error;
+  if (tls_) {
+    close_at(Clock::now() + core_->options.header_timeout);
+    co_await tls_->async_handshake(asio::ssl::stream_base::server, asio::redirect_error(asio::use_awaitable, error));
+    ++write_id_;
+    write_timer_.cancel();
+    secure_ = !error;
+  }
+  co_return !error && !cut_;
+}
+
+// Tells the client that this is the end, and not somebody who cut the line (close_notify).
+asio::awaitable<void> Connection::say_goodbye() {
+  error_code error;
+  if (!socket_.is_open() || cut_) co_return;
+  close_at(Clock::now() + kLingerTime);
+  if (reading_) socket_.cancel(error);
+  while (reading_) co_await pause(Clock::now() + kForever);
+  co_await tls_->async_shutdown(asio::redirect_error(asio::use_awaitable, error));
+  ++write_id_;
+  write_timer_.cancel();
 }
 
 asio::awaitable<void> Connection::serve() {
@@ -177,8 +223,18 @@ asio::awaitable<bool> Connection::serve_one() {
 }
 
 asio::awaitable<bool> Connection::answer(Request request, bool keep_alive) {
-  const Asked asked{request.path, std::string(request.headers.get("Origin")), request.method == "HEAD",
-                    request.http_1_0, keep_alive};
+  const Clock::time_point began = Clock::now();
+  Headers standing;
+  if (core_->options.standing_headers) standing = core_->options.standing_headers(request);
+  const Asked asked{request.method,
+                    request.path,
+                    std::string(request.headers.get("Origin")),
+                    std::move(standing),
+                    request.method == "HEAD",
+                    request.http_1_0,
+                    keep_alive};
+  status_ = 0;
+  const Activity active(core_->active);
   // The exchange may be told things after this connection has ended: it only holds a weak pointer.
   exchange_ = std::make_shared<Exchange>(core_->options.max_stream_backlog,
                                          [weak = weak_from_this(), executor = socket_.get_executor()] {
@@ -196,6 +252,10 @@ asio::awaitable<bool> Connection::answer(Request request, bool keep_alive) {
   exchange_.reset();
   if (outcome == Outcome::kBroken) exchange->disconnect();
   exchange->detach();
+  if (core_->options.log) {
+    core_->options.log(
+        {asked.method, asked.path, status_, outcome != Outcome::kBroken, Clock::now() - began, asked.standing});
+  }
   co_return outcome == Outcome::kKeepAlive;
 }
 
@@ -244,10 +304,17 @@ std::string Connection::head_text(const Asked& asked, int status, const Headers&
   return out;
 }
 
+// What every answer gets, whoever wrote it.
+void Connection::finish_head(const Asked& asked, int status, Headers& headers) {
+  status_ = status;
+  core_->add_cors(asked.origin, headers);
+  for (const auto& [name, value] : asked.standing) headers.set(name, value);
+}
+
 asio::awaitable<Connection::Outcome> Connection::send_whole(const Asked& asked, Response response) {
   Asked form = asked;
   form.keep_alive = asked.keep_alive && !core_->stopping;
-  core_->add_cors(asked.origin, response.headers);
+  finish_head(asked, response.status, response.headers);
   std::string text = head_text(form, response.status, response.headers);
   const bool body = !has_no_body(response.status);
   if (body) text += fmt::format("Content-Length: {}\r\n", response.body.size());
@@ -264,7 +331,7 @@ asio::awaitable<Connection::Outcome> Connection::send_stream(const Asked& asked,
   const bool bodiless = asked.head || has_no_body(head.status);
   Asked form = asked;
   form.keep_alive = asked.keep_alive && chunked && !core_->stopping;
-  core_->add_cors(asked.origin, head.headers);
+  finish_head(asked, head.status, head.headers);
   std::string out = head_text(form, head.status, head.headers);
   out += chunked && !has_no_body(head.status) ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n";
   const auto frame = [&](const std::string& piece) {
@@ -308,7 +375,7 @@ asio::awaitable<void> Connection::refuse(int status, std::string message, std::s
 // Closing a socket with unread input resets it, and the client would lose our answer: read on for a little while.
 asio::awaitable<void> Connection::linger() {
   error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  if (!tls_) socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
   const auto deadline = Clock::now() + kLingerTime;
   size_t dropped = 0;
   while (dropped < kMaxLinger && !cut_) {
@@ -319,10 +386,19 @@ asio::awaitable<void> Connection::linger() {
   }
 }
 
+template <class Handler>
+void Connection::async_read(Handler handler) {
+  if (tls_) {
+    tls_->async_read_some(asio::buffer(chunk_), std::move(handler));
+  } else {
+    socket_.async_read_some(asio::buffer(chunk_), std::move(handler));
+  }
+}
+
 void Connection::start_read() {
   if (reading_ || eof_ || input_.size() >= core_->options.max_header_bytes + kMaxPipelined) return;
   reading_ = true;
-  socket_.async_read_some(asio::buffer(chunk_), [self = shared_from_this()](error_code error, size_t n) {
+  async_read([self = shared_from_this()](error_code error, size_t n) {
     self->reading_ = false;
     self->input_.append(self->chunk_.data(), n);
     if (error) {
@@ -356,17 +432,29 @@ asio::awaitable<void> Connection::pause(Clock::time_point until) {
   co_await signal_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
 
+void Connection::close_at(Clock::time_point deadline) {
+  write_timer_.expires_at(deadline);
+  write_timer_.async_wait([weak = weak_from_this(), id = ++write_id_](error_code error) {
+    const auto self = weak.lock();
+    if (!error && self && self->write_id_ == id) self->close();
+  });
+}
+
+asio::awaitable<error_code> Connection::write_piece(std::string_view piece) {
+  error_code error;
+  if (tls_) {
+    co_await asio::async_write(*tls_, asio::buffer(piece), asio::redirect_error(asio::use_awaitable, error));
+  } else {
+    co_await asio::async_write(socket_, asio::buffer(piece), asio::redirect_error(asio::use_awaitable, error));
+  }
+  co_return error;
+}
+
 asio::awaitable<bool> Connection::write(std::string_view data) {
   while (!data.empty()) {
     const std::string_view piece = data.substr(0, kWritePiece);
-    const uint64_t id = ++write_id_;
-    write_timer_.expires_after(core_->options.write_timeout);
-    write_timer_.async_wait([weak = weak_from_this(), id](error_code error) {
-      const auto self = weak.lock();
-      if (!error && self && self->write_id_ == id) self->close();
-    });
-    error_code error;
-    co_await asio::async_write(socket_, asio::buffer(piece), asio::redirect_error(asio::use_awaitable, error));
+    close_at(Clock::now() + core_->options.write_timeout);
+    const error_code error = co_await write_piece(piece);
     ++write_id_;
     write_timer_.cancel();
     if (error) co_return false;

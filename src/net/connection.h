@@ -6,6 +6,7 @@
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <memory>
@@ -16,6 +17,7 @@
 
 #include "net/exchange.h"
 #include "net/http_server.h"
+#include "net/tls.h"
 
 namespace graft::net {
 
@@ -27,6 +29,8 @@ struct ServerCore {
   Router router;
   std::shared_ptr<WorkerPool> workers;
   std::atomic<bool> stopping{false};
+  std::atomic<int> active{0};                      // requests
+  std::shared_ptr<boost::asio::ssl::context> tls;  // null: plain
 
   std::mutex mutex;
   std::condition_variable empty;
@@ -54,13 +58,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // What the answer's form depends on.
   struct Asked {
+    std::string method;
     std::string path;
     std::string origin;
+    Headers standing;
     bool head = false;
     bool http_1_0 = false;
     bool keep_alive = false;
   };
 
+  boost::asio::awaitable<bool> shake_hands();
+  boost::asio::awaitable<void> say_goodbye();
   boost::asio::awaitable<void> serve();
   boost::asio::awaitable<bool> serve_one();
   boost::asio::awaitable<bool> answer(Request request, bool keep_alive);
@@ -70,6 +78,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
                                               Exchange::Progress progress);
   boost::asio::awaitable<Exchange::Progress> hold(Exchange& exchange, Clock::time_point until);
   static std::string head_text(const Asked& asked, int status, const Headers& headers);
+  void finish_head(const Asked& asked, int status, Headers& headers);
   boost::asio::awaitable<void> refuse(int status, std::string message, std::string path);
 
   boost::asio::awaitable<Input> read_more(Clock::time_point deadline);
@@ -80,7 +89,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_end_of_input();
   void close();
 
+  template <class Handler>
+  void async_read(Handler handler);
+  boost::asio::awaitable<boost::system::error_code> write_piece(std::string_view piece);
+  void close_at(Clock::time_point deadline);  // unless something moves before; see write_id_
+
   boost::asio::ip::tcp::socket socket_;
+  std::optional<boost::asio::ssl::stream<boost::asio::ip::tcp::socket&>> tls_;  // over socket_
   std::shared_ptr<ServerCore> core_;
   boost::asio::steady_timer signal_;       // cancelled when bytes or news from the handler arrive
   boost::asio::steady_timer write_timer_;  // closes the socket of a reader that takes nothing
@@ -92,6 +107,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool eof_ = false;
   bool idle_ = true;  // between requests
   bool cut_ = false;
+  bool secure_ = false;  // the handshake is done
+  int status_ = 0;       // of the answer that is being sent
   std::shared_ptr<Exchange> exchange_;
 };
 

@@ -83,11 +83,17 @@ Response ServerCore::error(std::string_view path, int status, std::string_view m
 void ServerCore::dispatch(Request request, std::shared_ptr<Exchange> exchange) {
   const ResponseWriter writer(std::move(exchange));
   const Router::Match match = router.match(request);
-  if (match.handler == nullptr) {
-    if (request.method == "OPTIONS" && !match.allow.empty()) {
-      writer.send({204, {{"Allow", match.allow}}, ""});
+  if (match.handler == nullptr && request.method == "OPTIONS" && !match.allow.empty()) {
+    writer.send({204, {{"Allow", match.allow}}, ""});
+    return;
+  }
+  if (options.guard) {
+    if (auto refusal = options.guard(request)) {
+      writer.send(std::move(*refusal));
       return;
     }
+  }
+  if (match.handler == nullptr) {
     const bool known = !match.allow.empty();
     Response response = error(request.path, known ? 405 : 404,
                               fmt::format("{} {}: {}", request.method, request.path,
@@ -158,6 +164,7 @@ void HttpServer::Impl::accept_one(tcp::socket socket) {
 }
 
 asio::awaitable<void> HttpServer::Impl::turn_away(tcp::socket socket) {
+  if (core->tls) co_return;  // a refusal is not worth a handshake
   const Response response = core->error("/", 503, "too many connections");
   const std::string text = fmt::format(
       "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\n"
@@ -208,6 +215,9 @@ void HttpServer::Impl::stop(std::chrono::milliseconds grace) {
 Result<std::unique_ptr<HttpServer>> HttpServer::start(ServerOptions options, Router router) {
   auto impl = std::make_unique<Impl>(std::move(options), std::move(router));
   const ServerOptions& o = impl->core->options;
+  if (!o.tls_certificate.empty() || !o.tls_key.empty()) {
+    GRAFT_TRY(impl->core->tls, make_tls_context(o.tls_certificate, o.tls_key));
+  }
   GRAFT_TRY(tcp::acceptor acceptor, listen(impl->io, o.host, o.port));
   error_code ignored;
   impl->port = acceptor.local_endpoint(ignored).port();
@@ -222,6 +232,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(ServerOptions options, Rou
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() { stop(); }
 uint16_t HttpServer::port() const { return impl_->port; }
+int HttpServer::active_requests() const { return impl_->core->active; }
 std::shared_ptr<WorkerPool> HttpServer::workers() const { return impl_->core->workers; }
 void HttpServer::stop(std::chrono::milliseconds grace) { impl_->stop(grace); }
 

@@ -215,7 +215,7 @@ TEST(HttpServer, HeaderValuesCannotSplitAResponse) {
 
 TEST(HttpServer, CorsAnswersTheOriginsItIsToldOf) {
   ServerOptions options;
-  options.cors_allow_origins = {"https://good.example"};
+  options.cors.allow_origins = {"https://good.example"};
   const auto server = serve(echo_router(), options);
   ClientRequest request;
   request.method = "OPTIONS";

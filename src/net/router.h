@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "net/http.h"
@@ -20,6 +21,9 @@ class Router {
  public:
   void add(std::string method, std::string_view pattern, Handler handler);
 
+  // Method and pattern of every route, in the order in which they were added.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> routes() const;
+
   struct Match {
     const Handler* handler = nullptr;  // nullptr: no such path, or not with this method
     std::string allow;                 // "GET, HEAD, OPTIONS" where the path exists; empty where it does not
@@ -30,6 +34,7 @@ class Router {
  private:
   struct Route {
     std::string method;
+    std::string pattern;
     std::vector<std::string> segments;
     Handler handler;
   };

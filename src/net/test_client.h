@@ -71,6 +71,11 @@ class RawClient {
 
   void finish_sending() { ::shutdown(fd_, SHUT_WR); }
 
+  void reset_on_close() {
+    const linger now{1, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  }
+
   void close() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;

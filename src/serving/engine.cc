@@ -131,6 +131,7 @@ class EngineImpl final : public Engine {
   void end_overdue();
   void update_adapters();
   void run_step();
+  void count_step(size_t sequences, size_t decodes, std::chrono::nanoseconds time, bool succeeded);
   Result<std::span<const float>> forward(std::span<const PlannedSlice> plan, size_t& rows);
   using Samples =
       std::vector<Result<runtime::SampledToken>>;  // of one slice: the next token; of drafts, one for each more
@@ -392,11 +393,10 @@ void EngineImpl::run_step() {
   const std::vector<PlannedSlice> plan(planned.begin(), planned.end());
   size_t rows = 0;
   const Clock::time_point began = Clock::now();
+  const auto decodes = std::ranges::count_if(plan, [](const auto& slice) { return slice.sequence->decoding(); });
   const Result<std::span<const float>> logits = forward(plan, rows);
-  counts_.step_time += Clock::now() - began;
-  ++counts_.steps;
+  count_step(plan.size(), static_cast<size_t>(decodes), Clock::now() - began, logits.ok());
   if (!logits.ok()) {
-    ++counts_.failed_steps;
     for (const PlannedSlice& slice : plan) fail(static_cast<Request&>(*slice.sequence), logits.error());
     return;
   }
@@ -416,6 +416,19 @@ void EngineImpl::run_step() {
     }
     row += count;
   }
+}
+
+void EngineImpl::count_step(size_t sequences, size_t decodes, std::chrono::nanoseconds time, bool succeeded) {
+  const uint64_t prefill = decodes < sequences ? 1 : 0;
+  const uint64_t failed = succeeded ? 0 : 1;
+  ++counts_.steps;
+  counts_.step_sequences += sequences;
+  counts_.step_time += time;
+  counts_.failed_steps += failed;
+  counts_.prefill_steps += prefill;
+  counts_.failed_prefill_steps += prefill * failed;
+  if (prefill > 0) counts_.prefill_time += time;
+  if (prefill > 0 && decodes > 0) ++counts_.mixed_steps;
 }
 
 // The next token of every slice that reaches its sequence's end, and of those with drafts the token after each draft: a
@@ -463,12 +476,9 @@ std::vector<EngineImpl::Samples> EngineImpl::sample_rows(const std::vector<Plann
 
 Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice> plan, size_t& rows) {
   slices_.clear();
-  counts_.step_sequences = static_cast<int32_t>(plan.size());
-  counts_.step_decodes = 0;
   const Clock::time_point now = Clock::now();
   for (const PlannedSlice& slice : plan) {
     auto& request = static_cast<Request&>(*slice.sequence);
-    if (request.decoding()) ++counts_.step_decodes;
     if (request.first_step == Clock::time_point()) {
       request.first_step = now;
       counts_.prefix_cached_tokens += static_cast<uint64_t>(request.cached_tokens);
@@ -595,6 +605,7 @@ void EngineImpl::publish_stats() {
   counts_.running = scheduler_.running();
   counts_.free_blocks = blocks_.available();
   counts_.total_blocks = blocks_.num_blocks();
+  counts_.block_size = blocks_.block_size();
   counts_.cached_blocks = blocks_.cached();
   counts_.loaded_adapters = adapters_.loaded();
   counts_.preemptions = scheduler_.preemptions();

@@ -112,14 +112,17 @@ struct EngineStats {
   int32_t cached_blocks = 0;  // contents known to the prefix cache, in use or not; unused ones count as free
   int32_t loaded_adapters = 0;
   uint64_t steps = 0, failed_steps = 0, step_tokens = 0, generated_tokens = 0, preemptions = 0;
-  uint64_t prefix_cached_tokens = 0;                  // prompt tokens that were not computed
-  uint64_t drafted_tokens = 0, confirmed_tokens = 0;  // by speculation
-  int32_t step_sequences = 0, step_decodes = 0;       // in the last step; the others were prefill chunks
+  uint64_t prefix_cached_tokens = 0;                     // prompt tokens that were not computed
+  uint64_t drafted_tokens = 0, confirmed_tokens = 0;     // by speculation
+  uint64_t step_sequences = 0;                           // of all steps
+  uint64_t prefill_steps = 0, failed_prefill_steps = 0;  // steps with a part of a prompt in them
+  uint64_t mixed_steps = 0;                              // those that decode as well
+  int32_t block_size = 0;
   int32_t adapters_waiting = 0;  // sequences that wait for an adapter's load; counted in `waiting` too
   int64_t adapter_bytes = 0;     // of those loaded and those being loaded
   uint64_t adapter_loads = 0, adapter_evictions = 0, deadlines = 0, refused = 0;
   uint64_t cancels = 0;                                           // asked for
-  std::chrono::nanoseconds step_time{};                           // of all steps: the model's
+  std::chrono::nanoseconds step_time{}, prefill_time{};           // the model's, of all steps and of prefill steps
   std::shared_ptr<const std::vector<ResidentAdapter>> residents;  // least recently used first; null: none so far
 };
 

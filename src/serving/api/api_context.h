@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -27,6 +28,7 @@ struct ApiContext {
   std::unique_ptr<grammar::Compiler> grammars;
   ToolDialect tools;
   int64_t started_at = 0;  // Unix seconds
+  std::atomic<bool> draining{false};
 
   explicit ApiContext(std::vector<std::string> base_names, std::string adapter_directory)
       : adapters(std::move(base_names), std::move(adapter_directory)) {}

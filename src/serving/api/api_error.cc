@@ -176,9 +176,13 @@ net::Response openai_response(const ApiError& error) {
 
 net::Response http_error_response(std::string_view path, int status, std::string_view message) {
   const bool ours = status >= 500;
+  const std::string_view code = status == 401 ? "invalid_api_key" : "";
   if (path == "/v1" || path.substr(0, 4) == "/v1/") {
-    return net::Response::json(status, openai_object(message, ours ? "server_error" : "invalid_request_error", "", ""));
+    return net::Response::json(status,
+                               openai_object(message, ours ? "server_error" : "invalid_request_error", "", code));
   }
+  if (status == 401)
+    return net::Response::json(status, to_text({{"error", message}, {"error_type", "authentication"}}));
   const std::string_view type = status == 404 ? "not_found" : ours ? "internal" : "validation";
   return net::Response::json(status, to_text({{"error", message}, {"error_type", type}}));
 }

@@ -1,6 +1,7 @@
 #include "serving/api/api_metrics.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 namespace graft::serving::api {
@@ -17,8 +18,67 @@ const std::vector<double> kTokens = exponential(1, 2, 18);          // 1 to 1310
 
 double seconds(Nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
 
-// A counter that was reset (a new engine) starts again from nothing.
-double growth(uint64_t now, uint64_t before) { return static_cast<double>(now >= before ? now - before : now); }
+struct EngineCounter {
+  const char* name;
+  const char* help;
+  uint64_t EngineStats::* value;
+};
+
+constexpr std::array<EngineCounter, 12> kEngineCounters{{
+    {"graft_step_tokens", "Tokens that went through the model.", &EngineStats::step_tokens},
+    {"graft_generated_tokens", "Tokens generated.", &EngineStats::generated_tokens},
+    {"graft_prefix_cached_tokens", "Prompt tokens found in the prefix cache.", &EngineStats::prefix_cached_tokens},
+    {"graft_drafted_tokens", "Tokens guessed by speculation.", &EngineStats::drafted_tokens},
+    {"graft_confirmed_tokens", "Guesses that proved right.", &EngineStats::confirmed_tokens},
+    {"graft_preemptions", "Sequences put back for want of memory.", &EngineStats::preemptions},
+    {"graft_deadlines", "Requests that ended because their time was up.", &EngineStats::deadlines},
+    {"graft_refused", "Requests refused because the queue, or their tenant's share of it, was full.",
+     &EngineStats::refused},
+    {"graft_cancels", "Sequences cancelled, most often because their client left.", &EngineStats::cancels},
+    {"graft_adapter_loads", "Adapters loaded.", &EngineStats::adapter_loads},
+    {"graft_adapter_evictions", "Adapters dropped for room or for a new version.", &EngineStats::adapter_evictions},
+    {"lorax_batch_concat", "Steps in which newcomers joined sequences that were running.", &EngineStats::mixed_steps},
+}};
+
+void write_gauges(MetricText& text, const EngineStats& stats) {
+  const auto gauge = [&](const char* name, const char* help, int64_t value) {
+    text.family(name, "gauge", help);
+    text.sample({}, static_cast<double>(value));
+  };
+  const int64_t used_blocks = stats.total_blocks - stats.free_blocks;
+  gauge("lorax_batch_current_size", "Sequences that run.", stats.running);
+  gauge("lorax_batch_current_max_tokens", "Tokens whose keys and values the running sequences hold room for.",
+        used_blocks * stats.block_size);
+  gauge("lorax_queue_length", "Sequences that wait.", stats.waiting);
+  gauge("graft_adapter_queue_length", "Sequences that wait for an adapter to load.", stats.adapters_waiting);
+  gauge("graft_kv_blocks_free", "Blocks of the KV cache nobody uses.", stats.free_blocks);
+  gauge("graft_kv_blocks", "Blocks of the KV cache.", stats.total_blocks);
+  gauge("graft_adapters_loaded", "Adapters in memory.", stats.loaded_adapters);
+  gauge("graft_adapter_bytes", "Memory of adapters, those being loaded included.", stats.adapter_bytes);
+}
+
+// LoRAX's method: a step with any part of a prompt is a prefill here.
+void write_steps(MetricText& text, const EngineStats& stats) {
+  const net::MetricLabels prefill{{"method", "prefill"}};
+  const net::MetricLabels decode{{"method", "decode"}};
+  const auto by_method = [&](const char* name, const char* help, uint64_t prefills, uint64_t all) {
+    text.family(name, "counter", help);
+    text.sample(prefill, static_cast<double>(prefills));
+    text.sample(decode, static_cast<double>(all - prefills));
+  };
+  by_method("lorax_batch_inference_count", "Steps of the model.", stats.prefill_steps, stats.steps);
+  by_method("lorax_batch_inference_success", "Steps that succeeded.", stats.prefill_steps - stats.failed_prefill_steps,
+            stats.steps - stats.failed_steps);
+  by_method("lorax_batch_inference_failure", "Steps that failed.", stats.failed_prefill_steps, stats.failed_steps);
+  text.family("lorax_batch_inference_duration", "summary", "Seconds of a step.");
+  text.sample(prefill, seconds(stats.prefill_time), "_sum");
+  text.sample(prefill, static_cast<double>(stats.prefill_steps), "_count");
+  text.sample(decode, seconds(stats.step_time - stats.prefill_time), "_sum");
+  text.sample(decode, static_cast<double>(stats.steps - stats.prefill_steps), "_count");
+  text.family("lorax_batch_next_size", "summary", "Sequences of a step.");
+  text.sample({}, static_cast<double>(stats.step_sequences), "_sum");
+  text.sample({}, static_cast<double>(stats.steps), "_count");
+}
 
 }  // namespace
 
@@ -38,21 +98,7 @@ ApiMetrics::ApiMetrics()
       input_length_(registry_.histogram("lorax_request_input_length", "Tokens of the prompt.", kTokens)),
       max_new_tokens_(registry_.histogram("lorax_request_max_new_tokens", "Most tokens to generate.", kTokens)),
       skipped_tokens_(registry_.histogram("lorax_request_skipped_tokens", "Tokens speculation saved.", kTokens)),
-      batch_size_(registry_.gauge("lorax_batch_current_size", "Sequences that run.")),
-      queue_length_(registry_.gauge("lorax_queue_length", "Sequences that wait.")),
-      free_blocks_(registry_.gauge("graft_kv_blocks_free", "Blocks of the KV cache nobody uses.")),
-      total_blocks_(registry_.gauge("graft_kv_blocks", "Blocks of the KV cache.")),
-      loaded_adapters_(registry_.gauge("graft_adapters_loaded", "Adapters in memory.")),
-      steps_(registry_.counter("lorax_batch_inference_count", "Steps of the model.")),
-      good_steps_(registry_.counter("lorax_batch_inference_success", "Steps that succeeded.")),
-      failed_steps_(registry_.counter("lorax_batch_inference_failure", "Steps that failed.")),
-      step_tokens_(registry_.counter("graft_step_tokens", "Tokens that went through the model.")),
-      engine_tokens_(registry_.counter("graft_generated_tokens", "Tokens generated.")),
-      cached_tokens_(registry_.counter("graft_prefix_cached_tokens", "Prompt tokens found in the prefix cache.")),
-      preemptions_(registry_.counter("graft_preemptions", "Sequences put back for want of memory.")),
-      adapter_requests_(registry_.counter("graft_adapter_requests", "Requests answered, by adapter.")),
-      adapter_prompt_tokens_(registry_.counter("graft_adapter_prompt_tokens", "Prompt tokens, by adapter.")),
-      adapter_generated_tokens_(registry_.counter("graft_adapter_generated_tokens", "Generated tokens, by adapter.")) {
+      input_count_(registry_.histogram("lorax_request_input_count", "Inputs of a request.", kTokens)) {
   count_.add(0);
   success_.add(0);
 }
@@ -77,33 +123,22 @@ void ApiMetrics::request_finished(const FinishedRequest& request) {
   time_per_token_.observe(seconds(request.inference) / std::max(1, request.generated_tokens));
   generated_tokens_.observe(request.generated_tokens);
   skipped_tokens_.observe(0);
+  input_count_.observe(1);
   // Only adapters that worked get a series, so that junk names cannot use up the room.
-  const net::MetricLabels labels{{"adapter", request.adapter.empty() ? "" : adapters_.admit(request.adapter)}};
-  adapter_requests_.add(1, labels);
-  adapter_prompt_tokens_.add(request.prompt_tokens, labels);
-  adapter_generated_tokens_.add(request.generated_tokens, labels);
+  adapters_.finished(request);
 }
 
-void ApiMetrics::count_engine(const EngineStats& stats) {
-  steps_.add(growth(stats.steps, last_.steps));
-  failed_steps_.add(growth(stats.failed_steps, last_.failed_steps));
-  good_steps_.add(growth(stats.steps - stats.failed_steps, last_.steps - last_.failed_steps));
-  cached_tokens_.add(growth(stats.prefix_cached_tokens, last_.prefix_cached_tokens));
-  step_tokens_.add(growth(stats.step_tokens, last_.step_tokens));
-  engine_tokens_.add(growth(stats.generated_tokens, last_.generated_tokens));
-  preemptions_.add(growth(stats.preemptions, last_.preemptions));
-  last_ = stats;
-}
-
-std::string ApiMetrics::expose(const EngineStats& stats) {
-  const std::lock_guard lock(scrape_mutex_);
-  count_engine(stats);
-  batch_size_.set(stats.running);
-  queue_length_.set(stats.waiting);
-  free_blocks_.set(stats.free_blocks);
-  total_blocks_.set(stats.total_blocks);
-  loaded_adapters_.set(stats.loaded_adapters);
-  return registry_.expose();
+std::string ApiMetrics::expose(const EngineStats& stats, const std::string& adapter_directory) {
+  MetricText text;
+  write_gauges(text, stats);
+  write_steps(text, stats);
+  for (const EngineCounter& counter : kEngineCounters) {
+    text.family(counter.name, "counter", counter.help);
+    text.sample({}, static_cast<double>(stats.*counter.value));
+  }
+  static const std::vector<ResidentAdapter> kNone;
+  adapters_.write(text, stats.residents == nullptr ? kNone : *stats.residents, adapter_directory);
+  return registry_.expose() + text.take();
 }
 
 }  // namespace graft::serving::api

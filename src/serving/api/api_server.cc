@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <ctime>
+#include <thread>
 #include <utility>
 
 #include "fmt/format.h"
 #include "net/http_server.h"
 #include "serving/api/api_error.h"
+#include "serving/api/gatekeeper.h"
 #include "serving/api/prompt.h"
 #include "serving/api/routes.h"
+#include "serving/api/trace.h"
 
 namespace graft::serving::api {
 namespace {
@@ -19,6 +22,8 @@ std::unique_ptr<grammar::Compiler> make_compiler(const ApiConfig& config, const 
   return grammar::Compiler::create(
       [&tokenizer, size, ends = config.eos_token_ids] { return grammar::make_vocabulary(tokenizer, size, ends); }, {});
 }
+
+constexpr std::chrono::milliseconds kDrainPoll{5};
 
 Result<ContextPtr> make_context(ApiConfig config, Engine& engine, const text::Tokenizer& tokenizer,
                                 const text::ChatTemplate* chat_template) {
@@ -44,14 +49,24 @@ Result<ContextPtr> make_context(ApiConfig config, Engine& engine, const text::To
   return context;
 }
 
-net::ServerOptions server_options(const ApiContext& context) {
+net::ServerOptions server_options(const ContextPtr& context) {
+  const ApiConfig& config = context->config;
   net::ServerOptions options;
-  options.host = context.config.host;
-  options.port = context.config.port;
-  options.workers = context.workers;
-  options.max_body_bytes = context.config.max_body_bytes;
-  options.cors_allow_origins = context.config.cors_allow_origins;
+  options.host = config.host;
+  options.port = config.port;
+  options.workers = context->workers;
+  options.max_body_bytes = config.max_body_bytes;
+  options.idle_timeout = config.idle_timeout;
+  options.header_timeout = config.header_timeout;
+  options.body_timeout = config.body_timeout;
+  options.write_timeout = config.write_timeout;
+  options.cors = config.cors;
+  options.tls_certificate = config.tls_certificate;
+  options.tls_key = config.tls_key;
   options.error_response = http_error_response;
+  options.guard = [context](const net::Request& request) { return check_at_the_door(*context, request); };
+  options.standing_headers = [](net::Request& request) { return trace_headers(request.headers); };
+  options.log = log_exchange;
   return options;
 }
 
@@ -71,9 +86,10 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(ApiConfig config, Engine& en
   add_openai_completions_routes(router, context);
   add_openai_chat_routes(router, context);
   add_openai_models_routes(router, context);
+  add_openapi_routes(router, context);
   auto impl = std::make_unique<Impl>();
   impl->context = context;
-  GRAFT_TRY(impl->server, net::HttpServer::start(server_options(*context), std::move(router)));
+  GRAFT_TRY(impl->server, net::HttpServer::start(server_options(context), std::move(router)));
   return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));
 }
 
@@ -83,6 +99,13 @@ ApiServer::~ApiServer() {
   impl_->context->grammars->stop();  // before its own threads can be the last to hold the context
 }
 uint16_t ApiServer::port() const { return impl_->server->port(); }
-void ApiServer::stop(std::chrono::milliseconds grace) { impl_->server->stop(grace); }
+
+void ApiServer::stop(std::chrono::milliseconds grace) {
+  const auto deadline = std::chrono::steady_clock::now() + grace;
+  impl_->context->draining = true;
+  const auto left = [&] { return deadline - std::chrono::steady_clock::now(); };
+  while (impl_->server->active_requests() > 0 && left().count() > 0) std::this_thread::sleep_for(kDrainPoll);
+  impl_->server->stop(std::max(std::chrono::milliseconds(0), std::chrono::floor<std::chrono::milliseconds>(left())));
+}
 
 }  // namespace graft::serving::api

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "net/http_server.h"
 #include "serving/engine.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -19,7 +20,10 @@ struct ApiConfig {
   uint16_t port = 0;  // 0: a free one
   int worker_threads = 2;
   size_t max_body_bytes = 8 * 1024 * 1024;
-  std::vector<std::string> cors_allow_origins;
+  net::CorsOptions cors;
+  std::string tls_certificate, tls_key;  // PEM files; both empty: plain HTTP
+  std::vector<std::string> api_keys;     // one of them is wanted on every route but health checks; empty: none is
+  std::chrono::milliseconds idle_timeout{75'000}, header_timeout{15'000}, body_timeout{120'000}, write_timeout{30'000};
   std::chrono::milliseconds sse_heartbeat{15'000};
 
   // What it serves.
@@ -59,7 +63,8 @@ class ApiServer {
   ~ApiServer();  // stop() without grace
 
   [[nodiscard]] uint16_t port() const;
-  // Refuses new work, waits up to `grace` for what runs, cancels the rest.
+  // Drains: /health says 503 and new work is refused with 503 while what runs may finish, for up to `grace`. Then it
+  // stops listening and cancels the rest.
   void stop(std::chrono::milliseconds grace = std::chrono::milliseconds(0));
 
  private:

@@ -14,7 +14,8 @@ namespace {
 const ApiError kUnhealthy{Failure::kUnhealthy, "unhealthy", {}, {}};
 
 void health(const ContextPtr& context, const net::ResponseWriter& writer) {
-  writer.send(context->engine->healthy() ? net::Response{200, {}, ""} : lorax_response(kUnhealthy));
+  writer.send(context->engine->healthy() && !context->draining ? net::Response{200, {}, ""}
+                                                               : lorax_response(kUnhealthy));
 }
 
 // Ready once the model has made a token. An engine too busy to try is ready as well.
@@ -61,7 +62,7 @@ OrderedJson info(const ApiContext& context) {
 }
 
 void metrics(const ContextPtr& context, const net::ResponseWriter& writer) {
-  net::Response response{200, {}, context->metrics.expose(context->engine->stats())};
+  net::Response response{200, {}, context->metrics.expose(context->engine->stats(), context->config.adapter_directory)};
   response.headers.add("Content-Type", std::string(net::MetricsRegistry::content_type()));
   writer.send(std::move(response));
 }

@@ -10,6 +10,7 @@ void add_lorax_generate_routes(net::Router& router, const ContextPtr& context); 
 void add_lorax_info_routes(net::Router& router, const ContextPtr& context);      // /health ... /info, /tokenize
 void add_openai_completions_routes(net::Router& router, const ContextPtr& context);
 void add_openai_chat_routes(net::Router& router, const ContextPtr& context);
+void add_openapi_routes(net::Router& router, const ContextPtr& context);  // of all routes added before, and its own
 void add_openai_models_routes(net::Router& router, const ContextPtr& context);
 
 }  // namespace graft::serving::api

@@ -26,6 +26,7 @@ FakeEngine::FakeEngine(std::shared_ptr<const text::Tokenizer> tokenizer, std::st
   limits_.max_total_tokens = max_total_tokens;
   stats_.total_blocks = 64;
   stats_.free_blocks = 60;
+  stats_.block_size = 16;
   thread_ = std::thread([this] { run(); });
 }
 
