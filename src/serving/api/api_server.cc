@@ -66,7 +66,10 @@ net::ServerOptions server_options(const ContextPtr& context) {
   options.error_response = http_error_response;
   options.guard = [context](const net::Request& request) { return check_at_the_door(*context, request); };
   options.standing_headers = [](net::Request& request) { return trace_headers(request.headers); };
-  options.log = log_exchange;
+  // Where the log goes may be slow: not on an I/O thread.
+  options.log = [workers = context->workers](const net::Exchanged& exchanged) {
+    if (is_logged(exchanged)) workers->post([exchanged] { log_exchange(exchanged); });
+  };
   return options;
 }
 

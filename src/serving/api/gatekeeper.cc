@@ -14,6 +14,12 @@ namespace {
 constexpr std::array<std::string_view, 3> kOpenPaths{"/health", "/ping", "/startup"};
 constexpr std::array<std::string_view, 2> kDrainingPaths{"/info", "/metrics"};  // beside the open ones
 
+spdlog::level::level_enum level_of(const net::Exchanged& exchanged) {
+  if (exchanged.status >= 500) return spdlog::level::warn;
+  const bool failed = exchanged.status >= 400 || !exchanged.whole;
+  return failed ? spdlog::level::info : spdlog::level::debug;
+}
+
 template <size_t n>
 bool contains(const std::array<std::string_view, n>& paths, std::string_view path) {
   for (const std::string_view each : paths) {
@@ -54,17 +60,14 @@ std::optional<net::Response> check_at_the_door(const ApiContext& context, const 
   return std::nullopt;
 }
 
+bool is_logged(const net::Exchanged& exchanged) { return spdlog::should_log(level_of(exchanged)); }
+
 void log_exchange(const net::Exchanged& exchanged) {
-  const bool failed = exchanged.status >= 400 || !exchanged.whole;
-  const auto level = exchanged.status >= 500 ? spdlog::level::warn
-                     : failed                ? spdlog::level::info
-                                             : spdlog::level::debug;
-  if (!spdlog::should_log(level)) return;
   const auto ms = std::chrono::duration<double, std::milli>(exchanged.time).count();
   const std::string_view trace = exchanged.standing.get("traceparent");
-  spdlog::log(level, "{} {} {}{} {:.1f} ms request={} trace={}", printable(exchanged.method), printable(exchanged.path),
-              exchanged.status, exchanged.whole ? "" : " cut", ms, exchanged.standing.get("x-request-id"),
-              trace.size() > 35 ? trace.substr(3, 32) : trace);
+  spdlog::log(level_of(exchanged), "{} {} {}{} {:.1f} ms request={} trace={}", printable(exchanged.method),
+              printable(exchanged.path), exchanged.status, exchanged.whole ? "" : " cut", ms,
+              exchanged.standing.get("x-request-id"), trace.size() > 35 ? trace.substr(3, 32) : trace);
 }
 
 }  // namespace graft::serving::api

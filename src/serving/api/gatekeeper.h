@@ -19,6 +19,7 @@ std::optional<net::Response> check_at_the_door(const ApiContext& context, const 
 
 // One line for each answer, with its request id and trace id: 5xx as warnings, other failures as information, the rest
 // for debugging.
+bool is_logged(const net::Exchanged& exchanged);
 void log_exchange(const net::Exchanged& exchanged);
 
 }  // namespace graft::serving::api

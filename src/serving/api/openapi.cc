@@ -64,7 +64,7 @@ OrderedJson good_answer(const RouteDoc& doc) {
   } else if (!doc.answer.empty()) {
     types.update(content("application/json", reference(doc.answer)));
   }
-  if (doc.streams) types.update(content("text/event-stream", {{"type", "string"}}));
+  if (doc.streams) types["text/event-stream"] = OrderedJson::object();
   if (!types.empty()) answer["content"] = std::move(types);
   return answer;
 }

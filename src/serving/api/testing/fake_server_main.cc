@@ -6,12 +6,14 @@
 #include <iostream>
 #include <limits>
 
+#include "base/log.h"
 #include "serving/api/api_server.h"
 #include "serving/api/testing/fake_engine.h"
 #include "serving/api/testing/tiny_model.h"
 
 int main(int argc, char** argv) {
-  using namespace graft::serving::api;  // NOLINT(google-build-using-namespace)
+  if (!graft::init_log().ok()) return 1;  // to stderr: nobody reads on what stdout holds
+  using namespace graft::serving::api;    // NOLINT(google-build-using-namespace)
   const std::shared_ptr<const graft::text::Tokenizer> tokenizer = testing::tiny_tokenizer();
   const auto chat_template = testing::tiny_template();
   testing::FakeEngine engine(tokenizer, "hello the world, \xE2\x82\xAC 42! hello again.");
