@@ -8,6 +8,7 @@
 #include <memory>
 #include <thread>
 
+#include "engine/adapter_options.h"
 #include "engine/build_info.h"
 #include "engine/engine_options.h"
 #include "engine/loaded_model.h"
@@ -27,9 +28,7 @@ struct ServeOptions {
   int32_t max_input_length = 0;
   int32_t max_best_of = 2;
   int32_t max_stop_sequences = 4;
-  std::string adapter_source = "local";
-  std::string adapter_directory;
-  std::vector<std::string> preloaded_adapters;
+  AdapterOptions adapters;
   net::CorsOptions cors;
   std::string tls_cert, tls_key;
   std::vector<std::string> api_keys;
@@ -61,40 +60,22 @@ serving::api::ApiConfig api_config(const ServeOptions& options, const LoadedMode
   config.eos_token = model.template_variables.value("eos_token", "");
   config.vocab_size = model.decoder->spec().vocab_size;
   config.eos_token_ids = model.decoder->spec().eos_token_ids;
-  config.adapter_directory = options.adapter_directory;
   config.max_input_length = options.max_input_length;
   config.max_best_of = options.max_best_of;
   config.max_stop_sequences = options.max_stop_sequences;
   return config;
 }
 
-// Reads every adapter once, so that the first request does not wait and a bad path shows now.
-Status preload(serving::Engine& engine, const LoadedModel& model, const std::vector<std::string>& adapters) {
-  for (const std::string& id : adapters) {
-    serving::GenerationRequest request;
-    request.prompt = model.tokenizer->encode("a").ids;
-    request.max_new_tokens = 1;
-    request.adapter.id = id;
-    if (auto result = serving::generate(engine, std::move(request)); !result.ok()) {
-      return at("--preloaded-adapter-ids", result.error());
-    }
-  }
-  return {};
-}
-
 Status run_serve(const ServeOptions& options) {
   const training::StopSignals signals;
-  if (options.adapter_source != "local") {
-    return unsupported(fmt::format("--adapter-source {}: adapters are read from local paths only so far; use local",
-                                   options.adapter_source));
-  }
   ops::cpu::set_parallel_threads(options.engine.threads);
   GRAFT_TRY(const LoadedModel model, load_model(options.engine.model, options.engine.dtype));
   GRAFT_TRY(const std::unique_ptr<serving::Engine> engine, start_engine(model, options.engine));
-  GRAFT_CHECK_OK(preload(*engine, model, options.preloaded_adapters));
-  GRAFT_TRY(
-      const std::unique_ptr<serving::api::ApiServer> server,
-      serving::api::ApiServer::start(api_config(options, model), *engine, *model.tokenizer, model.chat_template.get()));
+  serving::api::ApiConfig config = api_config(options, model);
+  GRAFT_CHECK_OK(options.adapters.configure(model, config));
+  GRAFT_CHECK_OK(preload_adapters(*engine, model, config, options.adapters.preloaded));
+  GRAFT_TRY(const std::unique_ptr<serving::api::ApiServer> server,
+            serving::api::ApiServer::start(std::move(config), *engine, *model.tokenizer, model.chat_template.get()));
   fmt::print("serving {} ({}) with {} threads\nlistening on {}://{}:{}\n", model.name, model.dtype,
              ops::cpu::parallel_threads(), options.tls_cert.empty() ? "http" : "https", options.hostname,
              server->port());
@@ -150,6 +131,7 @@ void add_serve_command(CLI::App& app, int* code) {
       app.add_subcommand("serve", "Serve a base model and its adapters over HTTP (OpenAI and LoRAX routes)");
   auto options = std::make_shared<ServeOptions>();
   options->engine.add_to(*command);
+  options->adapters.add_to(*command);
   command->add_option("--hostname", options->hostname, "address to listen on")->capture_default_str();
   command->add_option("--port", options->port, "port to listen on; 0: a free one, printed at the start")
       ->envname("PORT")
@@ -162,18 +144,6 @@ void add_serve_command(CLI::App& app, int* code) {
   command->add_option("--max-stop-sequences", options->max_stop_sequences, "most stop sequences of a request")
       ->envname("MAX_STOP_SEQUENCES")
       ->capture_default_str();
-  command
-      ->add_option("--adapter-source", options->adapter_source, "where adapter ids point to: local (a PEFT directory)")
-      ->envname("ADAPTER_SOURCE")
-      ->capture_default_str();
-  command
-      ->add_option("--adapter-directory", options->adapter_directory,
-                   "folder whose subfolders are adapters: their names are ids, listed by /v1/models")
-      ->envname("ADAPTER_DIRECTORY");
-  command
-      ->add_option("--preloaded-adapter-ids", options->preloaded_adapters, "adapters to read before the first request")
-      ->envname("PRELOADED_ADAPTER_IDS")
-      ->delimiter(',');
   add_security_options(*command, *options);
   add_timeout_options(*command, *options);
   command->callback([options, code] {

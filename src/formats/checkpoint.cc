@@ -15,11 +15,6 @@ using nlohmann::json;
 
 class SafetensorsWeights final : public WeightFile {
  public:
-  static Result<std::unique_ptr<WeightFile>> open(const fs::path& path) {
-    GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(path));
-    return std::unique_ptr<WeightFile>(std::make_unique<SafetensorsWeights>(std::move(file)));
-  }
-
   explicit SafetensorsWeights(SafetensorsFile file) : file_(std::move(file)) {}
   const std::vector<TensorView>& tensors() const override { return file_.tensors(); }
   const TensorView* find(std::string_view name) const override { return file_.find(name); }
@@ -57,6 +52,11 @@ Result<StringMap> read_weight_map(const fs::path& path) {
 
 }  // namespace
 
+Result<std::unique_ptr<WeightFile>> open_safetensors(const fs::path& path) {
+  GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(path));
+  return std::unique_ptr<WeightFile>(std::make_unique<SafetensorsWeights>(std::move(file)));
+}
+
 Result<Checkpoint> Checkpoint::open_single(const fs::path& path, OpenFile open_file) {
   Checkpoint checkpoint;
   GRAFT_TRY(std::unique_ptr<WeightFile> file, open_file(path));
@@ -90,8 +90,7 @@ Result<Checkpoint> Checkpoint::open(const fs::path& directory) {
     OpenFile open_file;
   };
   std::error_code error;
-  for (const Kind& kind :
-       {Kind{"model.safetensors", SafetensorsWeights::open}, Kind{"pytorch_model.bin", open_torch}}) {
+  for (const Kind& kind : {Kind{"model.safetensors", open_safetensors}, Kind{"pytorch_model.bin", open_torch}}) {
     const fs::path single = directory / kind.name;
     const fs::path index = directory / (std::string(kind.name) + ".index.json");
     if (fs::exists(single, error)) return open_single(single, kind.open_file);

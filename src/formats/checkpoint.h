@@ -24,6 +24,8 @@ class WeightFile {
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;  // the whole file
 };
 
+Result<std::unique_ptr<WeightFile>> open_safetensors(const std::filesystem::path& path);  // see safetensors.h
+
 // The weights in a Hugging Face directory: the first that is there of
 //   model.safetensors; model.safetensors.index.json and the shards that it names;
 //   pytorch_model.bin; pytorch_model.bin.index.json and the shards that it names

@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "formats/model_sources.h"
 #include "formats/safetensors_writer.h"
+#include "formats/torch_file.h"
 
 namespace graft::formats {
 namespace {
@@ -15,12 +16,15 @@ namespace {
 constexpr std::string_view kPrefix = "base_model.model.";
 constexpr std::string_view kA = ".lora_A.weight";
 constexpr std::string_view kB = ".lora_B.weight";
+constexpr std::string_view kMagnitude = ".lora_magnitude_vector";
 constexpr const char* kConfigName = "adapter_config.json";
 constexpr const char* kWeightsName = "adapter_model.safetensors";
+constexpr const char* kTorchName = "adapter_model.bin";
 
 struct Factors {
   const TensorView* a = nullptr;
   const TensorView* b = nullptr;
+  const TensorView* magnitude = nullptr;
 };
 
 std::string shape_text(const std::vector<int64_t>& shape) {
@@ -37,19 +41,28 @@ Error no_factor(std::string_view name) {
                        "save_pretrained(..., save_embedding_layers=False)");
   }
   return unsupported(tensor + " is no LoRA factor; only " + std::string(kPrefix) + "MODULE" + std::string(kA) +
-                     " and " + std::string(kB) + " are supported");
+                     " and " + std::string(kB) + ", and a DoRA's " + std::string(kMagnitude) + ", are supported");
 }
 
-Result<std::map<std::string, Factors>> factors_by_module(const SafetensorsFile& file) {
+// "base_model.model.MODULE.lora_A.weight" -> MODULE; empty where it has another form.
+std::string_view module_of(std::string_view name, std::string_view ending) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(ending) || name.size() <= kPrefix.size() + ending.size()) return {};
+  return name.substr(kPrefix.size(), name.size() - kPrefix.size() - ending.size());
+}
+
+Result<std::map<std::string, Factors>> factors_by_module(const WeightFile& file, bool dora) {
+  struct Kind {
+    std::string_view ending;
+    const TensorView* Factors::* place;
+  };
+  std::vector<Kind> kinds = {{kA, &Factors::a}, {kB, &Factors::b}};
+  if (dora) kinds.push_back({kMagnitude, &Factors::magnitude});
   std::map<std::string, Factors> factors;
   for (const TensorView& tensor : file.tensors()) {
-    const std::string_view name = tensor.name;
-    const bool is_a = name.ends_with(kA);
-    if (!name.starts_with(kPrefix) || (!is_a && !name.ends_with(kB)) || name.size() <= kPrefix.size() + kA.size()) {
-      return no_factor(name);
-    }
-    const std::string module(name.substr(kPrefix.size(), name.size() - kPrefix.size() - kA.size()));
-    (is_a ? factors[module].a : factors[module].b) = &tensor;
+    const auto kind = std::find_if(kinds.begin(), kinds.end(),
+                                   [&](const Kind& k) { return !module_of(tensor.name, k.ending).empty(); });
+    if (kind == kinds.end()) return no_factor(tensor.name);
+    factors[std::string(module_of(tensor.name, kind->ending))].*(kind->place) = &tensor;
   }
   return factors;
 }
@@ -85,12 +98,19 @@ Result<AdapterModule> build_module(const PeftConfig& config, const ModelSpec& ba
   GRAFT_CHECK_OK(check_shape(config, base, slot, *factors.b, {slot.out, slot.r}, 1));
   GRAFT_CHECK_OK(check_finite(*factors.a));
   GRAFT_CHECK_OK(check_finite(*factors.b));
-  return AdapterModule{slot, *factors.a, *factors.b};
+  AdapterModule module{slot, *factors.a, *factors.b, {}};
+  if (!config.use_dora) return module;
+  if (factors.magnitude == nullptr)
+    return invalid("module '" + slot.path + "' has no lora_magnitude_vector in the file");
+  GRAFT_CHECK_OK(check_shape(config, base, slot, *factors.magnitude, {slot.out}, 0));
+  GRAFT_CHECK_OK(check_finite(*factors.magnitude));
+  module.magnitude = *factors.magnitude;
+  return module;
 }
 
 Result<std::vector<AdapterModule>> build_modules(const PeftConfig& config, const ModelSpec& base,
-                                                 const SafetensorsFile& file) {
-  GRAFT_TRY(auto factors, factors_by_module(file));
+                                                 const WeightFile& file) {
+  GRAFT_TRY(auto factors, factors_by_module(file, config.use_dora));
   const std::vector<LinearModule> known = linear_modules(base);
   for (const auto& [path, unused] : factors) {
     const bool exists =
@@ -115,35 +135,43 @@ Result<std::vector<AdapterModule>> build_modules(const PeftConfig& config, const
   return modules;
 }
 
+// PEFT's own order of preference.
+Result<std::unique_ptr<WeightFile>> open_weights(const fs::path& directory) {
+  if (fs::exists(directory / kWeightsName)) return open_safetensors(directory / kWeightsName);
+  if (fs::exists(directory / kTorchName)) return open_torch(directory / kTorchName);
+  return not_found(directory.string() + ": no adapter_model.safetensors, nor adapter_model.bin");
+}
+
 }  // namespace
 
-Result<PeftAdapter> PeftAdapter::open(const std::filesystem::path& directory, const ModelSpec& base) {
+Result<PeftAdapter> PeftAdapter::open(const std::filesystem::path& directory, const ModelSpec& base,
+                                      const PeftOpenOptions& options) {
   const auto config_path = directory / kConfigName;
-  const auto weights_path = directory / kWeightsName;
   if (!fs::exists(config_path)) return not_found(directory.string() + ": no adapter_config.json; not a PEFT adapter");
-  if (!fs::exists(weights_path)) {
-    return not_found(directory.string() +
-                     ": no adapter_model.safetensors; save the adapter with safe_serialization=True");
-  }
   GRAFT_TRY(const std::string text, read_file(config_path));
   auto config = parse_peft_config(text);
   if (!config.ok()) return at(config_path.string(), config.error());
-  GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(weights_path));
+  if (config->use_dora && !options.dora) {
+    return unsupported(config_path.string() + ": key 'use_dora' is set, and DoRA cannot be applied here");
+  }
+  GRAFT_TRY(std::unique_ptr<WeightFile> file, open_weights(directory));
   PeftAdapter adapter(std::move(config).value(), std::move(file));
-  auto modules = build_modules(adapter.config_, base, adapter.file_);
+  auto modules = build_modules(adapter.config_, base, *adapter.file_);
   if (!modules.ok()) return at(directory.string(), modules.error());
   adapter.modules_ = std::move(modules).value();
   Sha256 digest;
   digest.update(text);
-  digest.update(adapter.file_.bytes());
+  digest.update(adapter.file_->bytes());
   adapter.digest_ = digest.hex();
   return adapter;
 }
 
 namespace {
 
-Status check_factors(const AdapterFactors& factors) {
-  if (static_cast<int64_t>(factors.a.size()) == factors.r * factors.in &&
+Status check_factors(const AdapterFactors& factors, bool dora) {
+  const int64_t magnitudes = dora ? factors.out : 0;
+  if (static_cast<int64_t>(factors.magnitude.size()) == magnitudes &&
+      static_cast<int64_t>(factors.a.size()) == factors.r * factors.in &&
       static_cast<int64_t>(factors.b.size()) == factors.out * factors.r) {
     return {};
   }
@@ -156,10 +184,13 @@ Status write_peft_files(const std::filesystem::path& directory, const PeftConfig
                         std::span<const AdapterFactors> factors) {
   std::vector<TensorView> tensors;
   for (const AdapterFactors& module : factors) {
-    GRAFT_CHECK_OK(check_factors(module));
+    GRAFT_CHECK_OK(check_factors(module, config.use_dora));
     const std::string name = std::string(kPrefix) + module.path;
     tensors.push_back({name + std::string(kA), DType::kF32, {module.r, module.in}, std::as_bytes(module.a)});
     tensors.push_back({name + std::string(kB), DType::kF32, {module.out, module.r}, std::as_bytes(module.b)});
+    if (config.use_dora) {
+      tensors.push_back({name + std::string(kMagnitude), DType::kF32, {module.out}, std::as_bytes(module.magnitude)});
+    }
   }
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   GRAFT_CHECK_OK(write_safetensors(directory / kWeightsName, tensors, {.metadata = {{"format", "pt"}}}));

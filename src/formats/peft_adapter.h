@@ -1,14 +1,16 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "formats/checkpoint.h"
 #include "formats/model_spec.h"
 #include "formats/peft_config.h"
-#include "formats/safetensors.h"
 #include "formats/tensor.h"
 
 namespace graft::formats {
@@ -17,24 +19,34 @@ struct AdapterModule {
   AdapterSlot slot;
   TensorView a;  // [r, in]
   TensorView b;  // [out, r]
+  // [out], of a DoRA (arXiv:2402.09353): row i of the changed weight is m[i] / ||(W + scale B A)[i]|| times
+  // (W + scale B A)[i]. Without a value: a LoRA.
+  std::optional<TensorView> magnitude;
 };
 
-// A directory that PEFT or graft wrote: adapter_config.json and adapter_model.safetensors, checked against the base
-// model: every targeted module has both factors in the right shape, nothing else is in the file, every value is
-// finite. An adapter made for another base is refused with the module that shows it.
+struct PeftOpenOptions {
+  bool dora = false;  // the caller applies magnitudes; else DoRA adapters are refused
+};
+
+// A directory that PEFT or graft wrote: adapter_config.json, and adapter_model.safetensors or else adapter_model.bin,
+// checked against the base model: every targeted module has both factors, and a DoRA's its magnitudes, in the right
+// shape, nothing else is in the file, every value is finite. An adapter made for another base is refused with the
+// module that shows it.
 class PeftAdapter {
  public:
-  static Result<PeftAdapter> open(const std::filesystem::path& directory, const ModelSpec& base);
+  static Result<PeftAdapter> open(const std::filesystem::path& directory, const ModelSpec& base,
+                                  const PeftOpenOptions& options = {});
 
   [[nodiscard]] const PeftConfig& config() const { return config_; }
   [[nodiscard]] const std::vector<AdapterModule>& modules() const { return modules_; }  // in linear_modules() order
   [[nodiscard]] const std::string& digest() const { return digest_; }                   // SHA-256 of both files
 
  private:
-  PeftAdapter(PeftConfig config, SafetensorsFile file) : config_(std::move(config)), file_(std::move(file)) {}
+  PeftAdapter(PeftConfig config, std::unique_ptr<WeightFile> file)
+      : config_(std::move(config)), file_(std::move(file)) {}
 
   PeftConfig config_;
-  SafetensorsFile file_;
+  std::unique_ptr<WeightFile> file_;
   std::vector<AdapterModule> modules_;
   std::string digest_;
 };
@@ -45,8 +57,9 @@ struct AdapterFactors {
   int64_t r = 0;
   int64_t in = 0;
   int64_t out = 0;
-  std::span<const float> a;  // [r, in]
-  std::span<const float> b;  // [out, r]
+  std::span<const float> a;               // [r, in]
+  std::span<const float> b;               // [out, r]
+  std::span<const float> magnitude = {};  // [out] where the configuration says use_dora, else empty
 };
 
 // Writes both files into an existing directory, each atomically, the configuration last: a directory with

@@ -17,7 +17,7 @@ using nlohmann::ordered_json;
 constexpr int64_t kLargestRank = 65536;
 
 // Read below.
-constexpr std::array<std::string_view, 17> kUsedKeys = {"peft_type",
+constexpr std::array<std::string_view, 18> kUsedKeys = {"peft_type",
                                                         "task_type",
                                                         "r",
                                                         "lora_alpha",
@@ -25,6 +25,7 @@ constexpr std::array<std::string_view, 17> kUsedKeys = {"peft_type",
                                                         "target_modules",
                                                         "exclude_modules",
                                                         "use_rslora",
+                                                        "use_dora",
                                                         "rank_pattern",
                                                         "alpha_pattern",
                                                         "layers_to_transform",
@@ -180,6 +181,7 @@ Result<PeftConfig> parse_peft_config(std::string_view text) {
   GRAFT_TRY(out.target_modules, parse_modules(fields, "target_modules"));
   GRAFT_TRY(out.exclude_modules, parse_modules(fields, "exclude_modules"));
   GRAFT_TRY(out.use_rslora, fields.boolean_or("use_rslora", false));
+  GRAFT_TRY(out.use_dora, fields.boolean_or("use_dora", false));
   GRAFT_CHECK_OK(parse_patterns(ordered, out));
   GRAFT_CHECK_OK(parse_layers(fields, out));
   GRAFT_TRY(out.base_model_name_or_path, fields.text_or("base_model_name_or_path", ""));
@@ -197,6 +199,7 @@ std::string peft_config_json(const PeftConfig& config) {
               {"lora_dropout", config.lora_dropout},
               {"use_rslora", config.use_rslora},
               {"target_modules", json(modules_json(config.target_modules))}};
+  if (config.use_dora) out["use_dora"] = true;
   if (config.exclude_modules.kind == PeftModules::Kind::kRegex || !config.exclude_modules.names.empty()) {
     out["exclude_modules"] = json(modules_json(config.exclude_modules));
   }

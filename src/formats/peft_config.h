@@ -31,6 +31,7 @@ struct PeftConfig {
   PeftModules target_modules;
   PeftModules exclude_modules;  // kNames (empty: none) or kRegex
   bool use_rslora = false;      // scale alpha / sqrt(r) instead of alpha / r
+  bool use_dora = false;        // every module has a magnitude vector too
   // The first pattern that matches a path, or its end after a dot, sets its rank or alpha.
   std::vector<std::pair<std::string, int64_t>> rank_pattern;
   std::vector<std::pair<std::string, double>> alpha_pattern;
@@ -39,7 +40,7 @@ struct PeftConfig {
   std::string base_model_name_or_path;
 };
 
-// Reads leniently what changes nothing and refuses by name what cannot be honoured (DoRA, biases, modules_to_save,
+// Reads leniently what changes nothing and refuses by name what cannot be honoured (biases, modules_to_save,
 // PiSSA, ...), so that an adapter never computes something else here than in PEFT.
 Result<PeftConfig> parse_peft_config(std::string_view adapter_config_json);
 

@@ -143,22 +143,6 @@ PeftConfig config_of(const MergedAdapter& merged, const PeftConfig& first) {
 
 }  // namespace
 
-std::string_view merge_method_name(MergeMethod method) {
-  switch (method) {
-    case MergeMethod::kLinear:
-      return "linear";
-    case MergeMethod::kCat:
-      return "cat";
-    case MergeMethod::kTies:
-      return "ties";
-    case MergeMethod::kDareLinear:
-      return "dare_linear";
-    case MergeMethod::kDareTies:
-      break;
-  }
-  return "dare_ties";
-}
-
 Result<MergedAdapter> merge_adapters(std::span<const MergePart> parts, const TensorMerge& merge) {
   GRAFT_CHECK_OK(check_parts(parts, merge));
   TensorMerge effective = merge;

@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -43,7 +42,5 @@ Result<MergedAdapter> merge_adapters(std::span<const MergePart> parts, const Ten
 
 // As write_peft_adapter.
 Status write_merged_adapter(const std::filesystem::path& destination, const MergedAdapter& adapter);
-
-std::string_view merge_method_name(MergeMethod method);  // "linear", "cat", "ties", "dare_linear", "dare_ties"
 
 }  // namespace graft::formats

@@ -117,6 +117,34 @@ for i, setting in enumerate(sys.argv[2:]):
   EXPECT_GT(ours.size(), 60U);
 }
 
+TEST(Peft, DoraMagnitudesAndTorchFilesAreReadAsPeftWroteThem) {
+  TestDirectory dir;
+  const std::string printed = run_python(std::string(kTinyModel) + R"py(
+model = get_peft_model(base(), LoraConfig(task_type='CAUSAL_LM', r=3, use_dora=True, target_modules=['q_proj', 'up_proj']))
+for name, p in model.named_parameters():
+    if "lora_" in name: p.data = torch.randn_like(p)
+model.save_pretrained(sys.argv[1] + "/dora", save_embedding_layers=False)
+model.save_pretrained(sys.argv[1] + "/torch", save_embedding_layers=False, safe_serialization=False)
+for name, module in model.named_modules():
+    if hasattr(module, "lora_A"):
+        print(name.removeprefix("base_model.model."), round(module.lora_magnitude_vector["default"].weight.sum().item() * 100))
+)py",
+                                         {dir.path()});
+  EXPECT_TRUE(fs::exists(dir / "torch/adapter_model.bin"));
+  EXPECT_FALSE(fs::exists(dir / "torch/adapter_model.safetensors"));
+  for (const char* name : {"dora", "torch"}) {
+    EXPECT_THAT(PeftAdapter::open(dir / name, tiny()).error().message, HasSubstr("DoRA cannot be applied here"));
+    const auto adapter = PeftAdapter::open(dir / name, tiny(), {.dora = true});
+    ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+    std::string ours;
+    for (const AdapterModule& module : adapter->modules()) {
+      ASSERT_TRUE(module.magnitude.has_value());
+      ours += module.slot.path + " " + number(std::round(sum(*module.magnitude) * 100)) + "\n";
+    }
+    EXPECT_EQ(ours, printed + "\n");
+  }
+}
+
 // Factors with recognisable values for every module of the configuration.
 struct Made {
   std::vector<AdapterSlot> slots;
@@ -179,6 +207,27 @@ assert isinstance(config["lora_alpha"], int) and list(config["rank_pattern"])[1]
   EXPECT_EQ(again->digest().size(), 64U);
 }
 
+TEST(Peft, DoraThatIsWrittenHereIsReadAgainAndLacksNothing) {
+  PeftConfig config = some_config();
+  config.use_dora = true;
+  Made made = make_factors(config, tiny());
+  const std::vector<float> magnitude(64, 1.5F);
+  TestDirectory dir;
+  EXPECT_FALSE(write_peft_adapter(dir / "adapter", config, made.factors).ok());
+  for (AdapterFactors& module : made.factors)
+    module.magnitude = std::span(magnitude).first(static_cast<size_t>(module.out));
+  ASSERT_TRUE(write_peft_adapter(dir / "adapter", config, made.factors).ok());
+  const auto adapter = PeftAdapter::open(dir / "adapter", tiny(), {.dora = true});
+  ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+  EXPECT_EQ(adapter->modules().front().magnitude->shape, std::vector<int64_t>{adapter->modules().front().slot.out});
+  // A LoRA's file does not do for a DoRA's configuration.
+  ASSERT_TRUE(write_peft_adapter(dir / "lora", some_config(), make_factors(some_config(), tiny()).factors).ok());
+  fs::copy_file(dir / "adapter/adapter_config.json", dir / "lora/adapter_config.json",
+                fs::copy_options::overwrite_existing);
+  EXPECT_THAT(PeftAdapter::open(dir / "lora", tiny(), {.dora = true}).error().message,
+              HasSubstr("has no lora_magnitude_vector"));
+}
+
 std::string config_refusal(const std::string& json) {
   const auto config = parse_peft_config(json);
   return config.ok() ? "accepted" : config.error().message;
@@ -193,7 +242,7 @@ TEST(Peft, WhatCannotBeHonouredIsRefusedByName) {
       with(
           R"(,"lora_bias":false,"modules_to_save":null,"loftq_config":{},"peft_version":"9","trainable_token_indices":null)"),
       "accepted");
-  EXPECT_THAT(with(R"(,"use_dora":true)"), HasSubstr("'use_dora' is set"));
+  EXPECT_EQ(with(R"(,"use_dora":true)"), "accepted");  // whoever cannot apply it refuses it on opening
   EXPECT_THAT(with(R"(,"lora_bias":true)"), HasSubstr("'lora_bias' is set"));
   EXPECT_THAT(with(R"(,"from_the_future":3)"), HasSubstr("'from_the_future' is set"));
   EXPECT_THAT(with(R"(,"bias":"all")"), HasSubstr("bias 'all'"));

@@ -54,6 +54,22 @@ std::vector<float> disjoint_mean(const std::vector<std::vector<float>>& tensors,
 
 }  // namespace
 
+std::string_view merge_method_name(MergeMethod method) {
+  switch (method) {
+    case MergeMethod::kLinear:
+      return "linear";
+    case MergeMethod::kCat:
+      return "cat";
+    case MergeMethod::kTies:
+      return "ties";
+    case MergeMethod::kDareLinear:
+      return "dare_linear";
+    case MergeMethod::kDareTies:
+      break;
+  }
+  return "dare_ties";
+}
+
 void keep_largest(std::span<float> values, double density) {
   if (density >= 1) return;
   const auto keep = static_cast<size_t>(std::max(0.0, density) * static_cast<double>(values.size()));

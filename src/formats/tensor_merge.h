@@ -16,6 +16,8 @@ enum class MergeMethod {
   kDareTies,    // the same, then TIES' election and average
 };
 
+std::string_view merge_method_name(MergeMethod method);  // "linear", "cat", "ties", "dare_linear", "dare_ties"
+
 enum class MajoritySign {
   kTotal,      // the sign of the sum
   kFrequency,  // of the sum of the signs: every tensor has one vote

@@ -15,7 +15,7 @@ struct AdapterFiles {
     bool operator==(const Stamp&) const = default;
   };
   Stamp config;   // adapter_config.json
-  Stamp weights;  // adapter_model.safetensors
+  Stamp weights;  // adapter_model.safetensors, else adapter_model.bin
   bool operator==(const AdapterFiles&) const = default;
 };
 

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "storage/hub_cache.h"
 #include "storage/hub_client.h"
-#include "storage/hub_download.h"
+#include "storage/hub_fetch.h"
 #include "storage/hub_files.h"
 
 namespace graft::storage {
@@ -40,60 +40,21 @@ Result<fs::path> cached_model(const HubModel& model, const HubCache& cache, cons
   return model_path(cache, *commit, files);
 }
 
-class Fetch {
- public:
-  Fetch(const HubModel& model, const HubSettings& settings, const HubCache& cache, const OnFetchProgress& on_progress)
-      : settings_(settings), client_(settings, model), model_(model), cache_(cache), on_progress_(on_progress) {}
-
-  Result<HubListing> list() const { return client_.list(); }
-
-  Result<fs::path> run(const HubListing& listing) {
-    commit_ = listing.commit;
-    GRAFT_TRY(ModelFiles files, pick_model_files(listing.files, model_.file, client_.place()));
-    GRAFT_CHECK_OK(cache_.remember(model_.revision, commit_));
-    if (!files.index.empty()) {
-      GRAFT_CHECK_OK(fetch({files.index}));
-      GRAFT_TRY(const std::string index, read_file(cache_.snapshot(commit_) / files.index));
-      GRAFT_TRY(const auto weights, files_of_index(index, client_.place() + ": " + files.index));
-      files.files.insert(files.files.end(), weights.begin(), weights.end());
-    }
-    GRAFT_CHECK_OK(fetch(files.files));
-    return model_path(cache_, commit_, files);
+Result<fs::path> fetch(const HubModel& model, const HubSettings& settings, const HubCache& cache,
+                       const HubClient& client, const HubListing& listing, const OnFetchProgress& on_progress) {
+  const std::string& commit = listing.commit;
+  GRAFT_TRY(ModelFiles files, pick_model_files(listing.files, model.file, client.place()));
+  GRAFT_CHECK_OK(cache.remember(model.revision, commit));
+  HubFetch fetch(client, settings, cache, commit, on_progress);
+  if (!files.index.empty()) {
+    GRAFT_CHECK_OK(fetch.run({files.index}));
+    GRAFT_TRY(const std::string index, read_file(cache.snapshot(commit) / files.index));
+    GRAFT_TRY(const auto weights, files_of_index(index, client.place() + ": " + files.index));
+    files.files.insert(files.files.end(), weights.begin(), weights.end());
   }
-
- private:
-  Status fetch(const std::vector<std::string>& names) {
-    std::vector<HubFile> missing;
-    for (const std::string& name : names) {
-      if (fs::exists(cache_.snapshot(commit_) / name)) continue;
-      GRAFT_TRY(HubFile file, client_.describe(commit_, name));
-      if (!fs::exists(cache_.blob(file.etag))) progress_.total += file.size;
-      missing.push_back(std::move(file));
-    }
-    for (const HubFile& file : missing) GRAFT_CHECK_OK(fetch_file(file));
-    return {};
-  }
-
-  Status fetch_file(const HubFile& file) {
-    GRAFT_TRY(const FileLock lock, cache_.lock(file.etag));
-    if (!fs::exists(cache_.blob(file.etag))) {  // else another process was faster, or another revision has it
-      progress_.file = file.name;
-      GRAFT_CHECK_OK(fetch_blob(client_, settings_, commit_, file, cache_.blob(file.etag), [this](int64_t bytes) {
-        progress_.done += bytes;
-        if (on_progress_) on_progress_(progress_);
-      }));
-    }
-    return cache_.link(commit_, file.name, file.etag);
-  }
-
-  const HubSettings& settings_;
-  HubClient client_;
-  const HubModel& model_;
-  const HubCache& cache_;
-  const OnFetchProgress& on_progress_;
-  std::string commit_;
-  FetchProgress progress_;
-};
+  GRAFT_CHECK_OK(fetch.run(files.files));
+  return model_path(cache, commit, files);
+}
 
 }  // namespace
 
@@ -107,9 +68,9 @@ Result<fs::path> fetch_hub_model(const HubModel& model, const HubSettings& setti
     return Error{cached.error().kind, cached.error().message + "; unset HF_HUB_OFFLINE to fetch it"};
   }
   if (cached.ok() && is_commit(model.revision)) return cached;  // a commit never changes
-  Fetch fetch(model, settings, cache, on_progress);
-  const auto listing = fetch.list();
-  if (listing.ok()) return fetch.run(*listing);
+  const HubClient client(settings, model);
+  const auto listing = client.list();
+  if (listing.ok()) return fetch(model, settings, cache, client, *listing, on_progress);
   const ErrorKind kind = listing.error().kind;
   const bool unreachable = kind == ErrorKind::kIo || kind == ErrorKind::kOverloaded;
   if (!unreachable || !cached.ok()) return listing.error();

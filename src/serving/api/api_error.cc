@@ -14,6 +14,7 @@ std::string lorax_message(const ApiError& error) {
       return "Failed applying chat template to inputs: " + error.message;
     case Failure::kNotFound:
     case Failure::kBadAdapter:
+    case Failure::kUnavailable:
     case Failure::kGeneration:
       return "Request failed during generation: " + error.message;
     case Failure::kOverloaded:
@@ -47,6 +48,8 @@ OpenAiForm openai_form(Failure failure) {
       return {404, "invalid_request_error", "model_not_found"};
     case Failure::kBadAdapter:
       return {400, "invalid_request_error", "model_not_usable"};
+    case Failure::kUnavailable:
+      return {424, "server_error", "model_not_available"};
     case Failure::kGeneration:
       return {500, "server_error", "generation_failed"};
     case Failure::kOverloaded:
@@ -115,6 +118,7 @@ std::string_view lorax_error_type(Failure failure) {
       return "template_error";
     case Failure::kNotFound:
     case Failure::kBadAdapter:
+    case Failure::kUnavailable:
     case Failure::kGeneration:
       return "generation";
     case Failure::kOverloaded:
@@ -140,6 +144,7 @@ int lorax_status(const ApiError& error) {
       return 422;
     case Failure::kNotFound:
     case Failure::kBadAdapter:
+    case Failure::kUnavailable:
     case Failure::kGeneration:
       return 424;
     case Failure::kOverloaded:

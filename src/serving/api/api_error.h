@@ -13,12 +13,13 @@ namespace graft::serving::api {
 
 // What can go wrong with a request. LoRAX and OpenAI name the same failures differently: see the two functions below.
 enum class Failure {
-  kMalformed,   // the body is no JSON at all
-  kValidation,  // a field is missing, of the wrong type or out of range
-  kTemplate,    // the chat template is missing, or refused the messages
-  kNotFound,    // no such model or adapter
-  kBadAdapter,  // it exists, but cannot be served: broken, or made for another model
-  kGeneration,  // accepted, then failed
+  kMalformed,    // the body is no JSON at all
+  kValidation,   // a field is missing, of the wrong type or out of range
+  kTemplate,     // the chat template is missing, or refused the messages
+  kNotFound,     // no such model or adapter
+  kBadAdapter,   // it exists, but cannot be served: broken, or made for another model
+  kUnavailable,  // the place that an adapter comes from does not answer
+  kGeneration,   // accepted, then failed
   kOverloaded,
   kTimeout,     // its time was up before the first token
   kIncomplete,  // cancelled before it was whole

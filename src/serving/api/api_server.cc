@@ -37,7 +37,8 @@ Result<ContextPtr> make_context(ApiConfig config, Engine& engine, const text::To
     return invalid("max_best_of and max_choices must be at least 1");
   std::vector<std::string> names{config.model_id};
   names.insert(names.end(), config.model_aliases.begin(), config.model_aliases.end());
-  auto context = std::make_shared<ApiContext>(std::move(names), config.adapter_directory);
+  auto context = std::make_shared<ApiContext>(std::move(names), config.adapter_directory, config.catalog);
+  context->resolver = std::make_unique<AdapterResolver>(config.adapter_sources);
   context->config = std::move(config);
   context->engine = &engine;
   context->tokenizer = &tokenizer;
@@ -109,6 +110,7 @@ void ApiServer::stop(std::chrono::milliseconds grace) {
   const auto left = [&] { return deadline - std::chrono::steady_clock::now(); };
   while (impl_->server->active_requests() > 0 && left().count() > 0) std::this_thread::sleep_for(kDrainPoll);
   impl_->server->stop(std::max(std::chrono::milliseconds(0), std::chrono::floor<std::chrono::milliseconds>(left())));
+  impl_->context->resolver->stop();
 }
 
 }  // namespace graft::serving::api

@@ -8,6 +8,8 @@
 
 #include "base/result.h"
 #include "net/http_server.h"
+#include "serving/api/adapter_catalog.h"
+#include "serving/api/adapter_resolver.h"
 #include "serving/engine.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -39,6 +41,8 @@ struct ApiConfig {
   // Each folder in it with an adapter_config.json is listed by /v1/models, and its name is an adapter id.
   // Empty: adapters are known by their path only.
   std::string adapter_directory;
+  CatalogSettings catalog;
+  AdapterResolver::Settings adapter_sources;
 
   // What a request may ask for.
   int32_t max_input_length = 0;  // tokens; 0: all but one of the engine's max_total_tokens

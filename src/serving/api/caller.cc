@@ -27,7 +27,9 @@ void Caller::apply(GenerationRequest& request) const {
 ApiResult<Caller> caller_of(const net::Headers& headers) {
   Caller caller;
   caller.tenant = std::string(headers.get("x-graft-tenant"));
-  if (caller.tenant.empty()) caller.tenant = bearer_token(headers);
+  const std::string bearer = bearer_token(headers);
+  if (caller.tenant.empty()) caller.tenant = bearer;
+  if (bearer.starts_with("hf_")) caller.hub_token = bearer;
   if (caller.tenant.size() > kMaxTenantBytes) {
     return bad_field(fmt::format("a tenant's name may have {} bytes at most", kMaxTenantBytes), "x-graft-tenant");
   }

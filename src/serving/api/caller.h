@@ -14,6 +14,7 @@ namespace graft::serving::api {
 struct Caller {
   std::string tenant;                   // x-graft-tenant, which a gateway sets; else the API key that was used
   std::chrono::nanoseconds max_time{};  // x-request-timeout-ms; 0: none
+  std::string hub_token;                // the Bearer token where it looks like a hub's ("hf_..."), not like an API key
 
   // The stricter one of the header's time and what the request already has.
   void apply(GenerationRequest& request) const;

@@ -41,16 +41,54 @@ std::shared_ptr<GenerationJob> GenerationJob::create(ContextPtr context, Events 
   return std::shared_ptr<GenerationJob>(new GenerationJob(std::move(context), std::move(events)));
 }
 
-void GenerationJob::submit(std::vector<GenerationRequest> requests, const net::ResponseWriter& writer) {
+void GenerationJob::submit(std::vector<GenerationRequest> requests, const net::ResponseWriter& writer,
+                           const std::optional<AdapterMerge>& merge) {
   results_.resize(requests.size());
   open_ = requests.size();
   for (const auto& request : requests) grammars_.push_back(request.grammar);
-  for (size_t i = 0; i < requests.size(); ++i) {
-    if (!submit_one(i, std::move(requests[i]))) break;
+  const AdapterRef& adapter = requests.front().adapter;
+  if (!merge && (adapter.id.empty() || adapter.source == "local")) {
+    submit_all(std::move(requests));
+  } else {
+    prepared_ = std::move(requests);
+    const auto done = [self = shared_from_this()](const ApiResult<ResolvedAdapter>& outcome) {
+      self->queue_->post([self, outcome] { self->resolved(outcome); });
+    };
+    if (merge) {
+      context_->resolver->resolve(*merge, done);
+    } else {
+      context_->resolver->resolve(AdapterRef(prepared_.front().adapter), done);
+    }
   }
   writer.on_disconnect([weak = weak_from_this()] {
     if (const auto alive = weak.lock()) alive->cancel();
   });
+}
+
+void GenerationJob::submit_all(std::vector<GenerationRequest> requests) {
+  for (size_t i = 0; i < requests.size(); ++i) {
+    if (!submit_one(i, std::move(requests[i]))) break;
+  }
+}
+
+// The time that it took counts against the request's.
+void GenerationJob::resolved(const ApiResult<ResolvedAdapter>& outcome) {
+  if (!outcome.ok()) return failed(outcome.error());
+  {
+    const std::lock_guard lock(mutex_);
+    if (cancelled_) return failed({Failure::kIncomplete, "the request was cancelled", {}, {}});
+  }
+  lease_ = outcome.value().lease;
+  const auto spent = Clock::now() - began_;
+  for (GenerationRequest& request : prepared_) {
+    request.adapter = outcome.value().ref;
+    if (request.max_time.count() == 0) continue;
+    if (request.max_time <= spent) {
+      return failed({Failure::kTimeout, "its time was up before its adapter was there", {}, {}});
+    }
+    request.max_time -= spent;
+  }
+  submit_all(std::exchange(prepared_, {}));
 }
 
 // false: there is no use in submitting more.

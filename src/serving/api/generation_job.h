@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -8,6 +9,7 @@
 
 #include "net/response_writer.h"
 #include "net/worker_pool.h"
+#include "serving/api/adapter_resolver.h"
 #include "serving/api/api_context.h"
 #include "serving/api/api_error.h"
 
@@ -30,14 +32,20 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   static std::shared_ptr<GenerationJob> create(ContextPtr context, Events events);
 
   // Once. Returns at once; the engine keeps the job alive until its last event. `writer` is only asked to report the
-  // client's disconnect.
-  void submit(std::vector<GenerationRequest> requests, const net::ResponseWriter& writer);
+  // client's disconnect. All requests have one adapter, which is fetched first where it is not local; or what `merge`
+  // makes.
+  void submit(std::vector<GenerationRequest> requests, const net::ResponseWriter& writer,
+              const std::optional<AdapterMerge>& merge = {});
   void cancel();  // any thread
 
  private:
   class Sink;
   GenerationJob(ContextPtr context, Events events);
 
+  using Clock = std::chrono::steady_clock;
+
+  void submit_all(std::vector<GenerationRequest> requests);
+  void resolved(const ApiResult<ResolvedAdapter>& outcome);
   bool submit_one(size_t sequence, GenerationRequest request);
   void finished(size_t sequence, GenerationResult result);
   void failed(const ApiError& error);
@@ -52,6 +60,9 @@ class GenerationJob : public std::enable_shared_from_this<GenerationJob> {
   std::vector<std::shared_ptr<const grammar::Grammar>> grammars_;  // of the sequences; null: none
   size_t open_ = 0;
   bool over_ = false;
+  std::shared_ptr<const void> lease_;        // of the adapter
+  std::vector<GenerationRequest> prepared_;  // while their adapter is made ready
+  Clock::time_point began_ = Clock::now();
 
   std::mutex mutex_;
   std::vector<RequestId> ids_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/strings.h"
 #include "serving/api/caller.h"
 #include "serving/api/characters.h"
 #include "serving/api/generation_job.h"
@@ -28,9 +29,12 @@ struct Call {
   Call(ContextPtr c, net::ResponseWriter w) : context(std::move(c)), writer(std::move(w)) {}
 
   [[nodiscard]] const NativeParameters& parameters() const { return asked.parameters; }
-  [[nodiscard]] std::string adapter() const {
-    const std::string id = parameters().adapter_id.value_or("");
-    return context->adapters.is_base(id) ? "" : id;
+  // Of a merge: all its adapters.
+  [[nodiscard]] AdapterLabel adapter() const {
+    const std::string source = parameters().adapter_source.value_or("");
+    if (!parameters().merged_adapters) return context->adapters.label(parameters().adapter_id.value_or(""), source);
+    const std::vector<std::string>& ids = parameters().merged_adapters->ids;
+    return {join(ids, ","), context->adapters.label(ids.front(), source).source};
   }
   [[nodiscard]] std::string prefix() const { return parameters().return_full_text ? asked.inputs : ""; }
   [[nodiscard]] net::Headers headers() const {
@@ -38,8 +42,9 @@ struct Call {
   }
 
   void count_success(const std::vector<GenerationResult>& results) const {
-    context->metrics.request_finished(finished_request(times, results, adapter()));
-    if (!adapter().empty()) context->adapters.note_served(adapter());
+    const std::string name = adapter().id;
+    context->metrics.request_finished(finished_request(times, results, name));
+    if (!name.empty() && !parameters().merged_adapters) context->adapters.note_served(name);
   }
   void count_failure(const ApiError& error) const { context->metrics.request_failed(lorax_error_type(error.failure)); }
 };
@@ -92,7 +97,7 @@ void answer_whole(const CallPtr& call, bool in_array) {
   };
   events.on_error = [call](const ApiError& error) { refuse(*call, error); };
   call->times.submitted = Timeline::Clock::now();
-  GenerationJob::create(call->context, std::move(events))->submit(std::move(requests), call->writer);
+  GenerationJob::create(call->context, std::move(events))->submit(std::move(requests), call->writer, call->plan.merge);
 }
 
 // The event of a sequence's last token also carries the whole text, so a token that may be the last one waits for the
@@ -195,7 +200,7 @@ void answer_stream(const CallPtr& call) {
   const auto job = GenerationJob::create(call->context, std::move(events));
   stream->set_job(job);
   call->times.submitted = Timeline::Clock::now();
-  job->submit({call->plan.request}, call->writer);
+  job->submit({call->plan.request}, call->writer, call->plan.merge);
 }
 
 // As LoRAX: what is wrong with a request that asked for a stream is said in the stream.

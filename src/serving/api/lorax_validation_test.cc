@@ -35,9 +35,14 @@ INSTANTIATE_TEST_SUITE_P(
         Rule{R"({"merged_adapters":{"ids":["a","b"],"weights":[1]}})",
              "number of adapter IDs must match number of adapter weights"},
         Rule{R"({"merged_adapters":{"ids":["a"],"weights":[1]}})",
-             "`merged_adapters` is not supported yet; merge the adapters beforehand and serve the result"},
+             "`merged_adapters` is not available: this server keeps no cache"},
+        Rule{R"({"merged_adapters":{"ids":["a",""],"weights":[1,1]}})", "`adapters` must not name the base model"},
+        Rule{R"({"merged_adapters":{"ids":["a","b"],"weights":[1,1],"merge_strategy":"ties"}})",
+             "`density` must be > 0.0 and <= 1.0 for merge_strategy ties"},
+        Rule{R"({"merged_adapters":{"ids":["a","b"],"weights":[1,1],"merge_strategy":"dare_ties","density":0}})",
+             "`density` must be > 0.0 and <= 1.0 for merge_strategy dare_ties"},
         Rule{R"({"merged_adapters":{"ids":["a"],"weights":[1],"merge_strategy":"magic"}})",
-             "`parameters.merged_adapters.merge_strategy` must be one of linear, ties, dare_linear, dare_ties"},
+             "`parameters.merged_adapters.merge_strategy` must be one of linear, cat, ties, dare_linear, dare_ties"},
         Rule{R"({"merged_adapters":{"ids":["a"],"weights":[1],"majority_sign_method":"magic"}})",
              "`parameters.merged_adapters.majority_sign_method` must be one of total, frequency"},
         Rule{R"({"merged_adapters":{"ids":["a"],"weights":[1],"density":2}})",
@@ -80,8 +85,21 @@ INSTANTIATE_TEST_SUITE_P(
              "`response_format`: `(` without `)` in the regular expression \"(\", at character 2"},
         Rule{R"({"response_format":{"type":"yaml"}})",
              "`parameters.response_format.type` must be one of text, json_object, json_schema, regex, grammar"},
+        Rule{R"({"adapter_id":"a","adapter_source":"moon"})",
+             "`adapter_source` must be one of hub, local, s3. Given: moon"},
+        Rule{R"({"adapter_id":"a/b","adapter_source":"hub"})", "`adapter_source` hub is not available on this server"},
         Rule{R"({"adapter_id":"a","adapter_source":"hub"})",
-             "`adapter_source` must be \"local\", the only source supported so far. Given: hub"},
+             "`parameters.adapter_id` must be \"org/name\" or \"org/name@revision\" for the source hub. Given: a"},
+        Rule{R"({"adapter_id":"s3://b/a?endpoint_override=evil"})",
+             "`parameters.adapter_id` must be s3://, gs:// or abfs:// with a bucket and a folder for the source s3, "
+             "without "
+             "a query. Given: s3://b/a?endpoint_override=evil"},
+        Rule{R"({"adapter_id":"a/b","adapter_source":"hub","api_token":"a\nb"})",
+             "`api_token` must be printable ASCII without spaces"},
+        Rule{R"({"adapter_id":"a","adapter_source":"pbase"})",
+             "`adapter_source` \"pbase\" is Predibase's own service, which this server cannot ask; give the adapter "
+             "with the "
+             "source hub, s3 or local"},
         Rule{R"({"adapter_id":"a\u0000b"})",
              "`parameters.adapter_id` must be at most 4096 bytes long and free of control characters"}));
 

@@ -1,8 +1,11 @@
 #include "serving/api/native_request.h"
 
+#include <array>
+#include <cmath>
 #include <limits>
 #include <utility>
 
+#include "formats/tensor_merge.h"
 #include "serving/api/response_format.h"
 
 namespace graft::serving::api {
@@ -10,27 +13,42 @@ namespace {
 
 constexpr int64_t kMaxU32 = std::numeric_limits<uint32_t>::max();
 
+constexpr std::array kMergeMethods = {formats::MergeMethod::kLinear, formats::MergeMethod::kCat,
+                                      formats::MergeMethod::kTies, formats::MergeMethod::kDareLinear,
+                                      formats::MergeMethod::kDareTies};
+
+formats::MergeMethod read_merge_method(Fields& fields) {
+  const auto strategy = fields.text("merge_strategy");
+  if (!strategy) return formats::MergeMethod::kLinear;
+  for (const formats::MergeMethod method : kMergeMethods) {
+    if (formats::merge_method_name(method) == *strategy) return method;
+  }
+  fields.fail("merge_strategy", "must be one of linear, cat, ties, dare_linear, dare_ties");
+  return formats::MergeMethod::kLinear;
+}
+
 std::optional<ApiError> read_merged(const Json& value, NativeParameters& parameters) {
   Fields fields(value, "parameters.merged_adapters.");
-  const auto ids = fields.texts("ids");
-  const Json* weights = fields.array("weights");
-  if (weights != nullptr) {
+  NativeParameters::Merged merged;
+  merged.ids = fields.texts("ids").value_or(std::vector<std::string>{});
+  if (const Json* weights = fields.array("weights"); weights != nullptr) {
     for (const Json& weight : *weights) {
-      if (!weight.is_number()) fields.fail("weights", "must be an array of numbers");
+      if (!weight.is_number() || !std::isfinite(weight.get<double>())) {
+        fields.fail("weights", "must be an array of numbers");
+        break;
+      }
+      merged.weights.push_back(weight.get<double>());
     }
   }
-  const auto strategy = fields.text("merge_strategy");
-  if (strategy && *strategy != "linear" && *strategy != "ties" && *strategy != "dare_linear" &&
-      *strategy != "dare_ties") {
-    fields.fail("merge_strategy", "must be one of linear, ties, dare_linear, dare_ties");
-  }
-  const auto method = fields.text("majority_sign_method");
-  if (method && *method != "total" && *method != "frequency") {
+  merged.settings.method = read_merge_method(fields);
+  const auto sign = fields.text("majority_sign_method");
+  if (sign && *sign != "total" && *sign != "frequency") {
     fields.fail("majority_sign_method", "must be one of total, frequency");
   }
-  const auto density = fields.number("density");
-  if (density && (*density < 0 || *density > 1)) fields.fail("density", "must be >= 0.0 and <= 1.0");
-  parameters.merged_adapters = {ids ? ids->size() : 0, weights != nullptr ? weights->size() : 0};
+  if (sign && *sign == "frequency") merged.settings.majority_sign = formats::MajoritySign::kFrequency;
+  merged.settings.density = fields.number("density").value_or(0);
+  if (merged.settings.density < 0 || merged.settings.density > 1) fields.fail("density", "must be >= 0.0 and <= 1.0");
+  parameters.merged_adapters = std::move(merged);
   return fields.error();
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/tensor_merge.h"
 #include "grammar/grammar.h"
 #include "serving/api/api_error.h"
 #include "serving/api/fields.h"
@@ -16,7 +17,9 @@ namespace graft::serving::api {
 struct NativeParameters {
   std::optional<std::string> adapter_id, adapter_source, api_token;
   struct Merged {
-    size_t ids = 0, weights = 0;
+    std::vector<std::string> ids;
+    std::vector<double> weights;
+    formats::TensorMerge settings;  // density 0: not given
   };
   std::optional<Merged> merged_adapters;
   std::optional<int64_t> best_of, top_k, return_k_alternatives, max_new_tokens, truncate;

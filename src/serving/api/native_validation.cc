@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "formats/tensor_merge.h"
 #include "serving/api/caller.h"
 #include "serving/api/prompt.h"
 
@@ -11,6 +12,8 @@ namespace graft::serving::api {
 namespace {
 
 using Problem = std::optional<ApiError>;
+
+constexpr size_t kMaxMerged = 64;
 
 Problem problem(const char* field, const std::string& rest) {
   return bad_field(fmt::format("`{}` {}", field, rest), fmt::format("parameters.{}", field));
@@ -28,13 +31,26 @@ Problem check_adapters(const NativeParameters& p) {
   if (!p.merged_adapters) return {};
   const std::string field = "parameters.merged_adapters";
   if (p.adapter_id) return bad_field("at most one of `adapter_id` or `adapters` may be provided", field);
-  if (p.merged_adapters->ids == 0) {
+  const NativeParameters::Merged& merged = *p.merged_adapters;
+  if (merged.ids.empty()) {
     return bad_field("at least one adapter ID must be provided when setting `adapters`", field);
   }
-  if (p.merged_adapters->ids != p.merged_adapters->weights) {
+  if (merged.ids.size() != merged.weights.size()) {
     return bad_field("number of adapter IDs must match number of adapter weights", field);
   }
-  return bad_field("`merged_adapters` is not supported yet; merge the adapters beforehand and serve the result", field);
+  if (merged.ids.size() > kMaxMerged) {
+    return bad_field(fmt::format("`adapters` supports up to {} adapters. Given: {}", kMaxMerged, merged.ids.size()),
+                     field);
+  }
+  // LoRAX's default of 0 would drop everything, and with it what the client asked for.
+  const auto method = merged.settings.method;
+  const bool prunes = method != formats::MergeMethod::kLinear && method != formats::MergeMethod::kCat;
+  if (prunes && merged.ids.size() > 1 && merged.settings.density == 0) {
+    return bad_field(
+        fmt::format("`density` must be > 0.0 and <= 1.0 for merge_strategy {}", formats::merge_method_name(method)),
+        field + ".density");
+  }
+  return {};
 }
 
 Problem check_best_of(const NativeParameters& p, const ApiConfig& config) {
@@ -104,6 +120,21 @@ Problem check_all(const ApiContext& context, const NativeRequest& request, bool 
   return found;
 }
 
+// The seed of the request also names what DARE drops, so that a merge is a function of the request.
+ApiResult<AdapterMerge> merge_of(const ApiContext& context, const NativeParameters& p) {
+  const NativeParameters::Merged& merged = *p.merged_adapters;
+  AdapterMerge merge{{}, merged.weights, merged.settings};
+  merge.settings.seed = p.seed.value_or(0);
+  for (const std::string& id : merged.ids) {
+    const std::string field = "parameters.merged_adapters.ids";
+    GRAFT_TRY(AdapterRef ref,
+              context.adapters.resolve(id, p.adapter_source.value_or(""), field, p.api_token.value_or("")));
+    if (ref.id.empty()) return bad_field("`adapters` must not name the base model", field);
+    merge.adapters.push_back(std::move(ref));
+  }
+  return merge;
+}
+
 // As text-generation-inference decides it: asked for, or implied by a setting that shapes the distribution.
 bool samples(const NativeParameters& p) {
   const double temperature = p.temperature.value_or(1);
@@ -148,8 +179,12 @@ ApiResult<NativePlan> plan_native(const ApiContext& context, const NativeRequest
   const NativeParameters& p = request.parameters;
   NativePlan plan;
   GenerationRequest& out = plan.request;
-  GRAFT_TRY(out.adapter, context.adapters.resolve(p.adapter_id.value_or(""), p.adapter_source.value_or(""),
-                                                  "parameters.adapter_id"));
+  if (p.merged_adapters) {
+    GRAFT_TRY(plan.merge, merge_of(context, p));
+  } else {
+    GRAFT_TRY(out.adapter, context.adapters.resolve(p.adapter_id.value_or(""), p.adapter_source.value_or(""),
+                                                    "parameters.adapter_id", p.api_token.value_or("")));
+  }
   GRAFT_TRY(out.prompt, prompt_of(context, request));
   GRAFT_TRY(out.max_new_tokens, check_lengths(context, out.prompt.size(), p.max_new_tokens));
   GRAFT_TRY(out.max_time, read_max_time(p.max_time, "parameters.max_time"));

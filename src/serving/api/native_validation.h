@@ -1,5 +1,8 @@
 #pragma once
 
+#include <optional>
+
+#include "serving/api/adapter_resolver.h"
 #include "serving/api/api_context.h"
 #include "serving/api/native_request.h"
 
@@ -7,6 +10,7 @@ namespace graft::serving::api {
 
 struct NativePlan {
   GenerationRequest request;
+  std::optional<AdapterMerge> merge;  // then the request's adapter is what it becomes
   int32_t best_of = 1;
   bool sampling = false;  // false: greedy, and no seed is reported
 };

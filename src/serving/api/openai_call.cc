@@ -20,12 +20,12 @@ using CallPtr = std::shared_ptr<OpenAiCall>;
 // A stream's header waits this long for the first token, so that an adapter that cannot be loaded is an HTTP status.
 constexpr std::chrono::seconds kHoldHeader{10};
 
-std::string adapter_of(const OpenAiCall& call) {
-  return call.context->adapters.is_base(call.asked.model) ? "" : call.asked.model;
+AdapterLabel adapter_of(const OpenAiCall& call) {
+  return call.context->adapters.label(call.asked.model, call.asked.adapter_source);
 }
 
 void count_success(const OpenAiCall& call, const std::vector<GenerationResult>& results) {
-  const std::string adapter = adapter_of(call);
+  const std::string adapter = adapter_of(call).id;
   call.context->metrics.request_finished(finished_request(call.times, results, adapter));
   if (!adapter.empty()) call.context->adapters.note_served(adapter);
 }
@@ -109,7 +109,7 @@ void answer_whole(const CallPtr& call) {
     answer["choices"] = std::move(choices);
     answer["usage"] = usage_of(*call, results);
     net::Response response = net::Response::json(200, to_text(answer));
-    for (const auto& [name, value] : start_headers(*call->context, call->characters, call->asked.model)) {
+    for (const auto& [name, value] : start_headers(*call->context, call->characters, adapter_of(*call))) {
       response.headers.add(name, value);
     }
     add_finish_headers(response.headers, call->times, results);
@@ -218,7 +218,7 @@ class ChunkStream {
 void answer_stream(const CallPtr& call) {
   net::StreamHead head = net::StreamHead::sse(call->context->config.sse_heartbeat);
   head.hold = kHoldHeader;
-  for (const auto& [name, value] : start_headers(*call->context, call->characters, call->asked.model)) {
+  for (const auto& [name, value] : start_headers(*call->context, call->characters, adapter_of(*call))) {
     head.headers.add(name, value);
   }
   call->writer.begin(std::move(head));

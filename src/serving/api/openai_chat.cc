@@ -127,6 +127,7 @@ std::optional<ApiError> prepare(OpenAiCall& call, const Json& body, std::string_
   auto constraint = response_format_of(text, "");
   if (!constraint.ok()) return constraint.error();
   call.constraint = std::move(constraint).value();
+  if (call.asked.api_token.empty()) call.asked.api_token = call.caller.hub_token;
 
   auto format = std::make_shared<ChatFormat>();
   format->context = call.context;

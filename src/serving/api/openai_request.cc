@@ -95,7 +95,7 @@ ApiResult<OpenAiRequest> parse_openai(const ApiContext& context, Fields& fields)
   OpenAiRequest request;
   request.model = fields.text("model").value_or("");
   request.adapter_source = fields.text("adapter_source").value_or("");
-  static_cast<void>(fields.text("api_token"));  // its type is checked; local adapters need none
+  request.api_token = fields.text("api_token").value_or("");
   request.choices = fields.integer("n", 1, context.config.max_choices).value_or(1);
   request.max_tokens = fields.integer("max_tokens", 0, std::numeric_limits<int32_t>::max());
   const auto max_time = fields.number("max_time");
@@ -132,7 +132,7 @@ ApiResult<GenerationRequest> to_generation(const ApiContext& context, const Open
         "max_tokens");
   }
   GenerationRequest request;
-  GRAFT_TRY(request.adapter, context.adapters.resolve(asked.model, asked.adapter_source, "model"));
+  GRAFT_TRY(request.adapter, context.adapters.resolve(asked.model, asked.adapter_source, "model", asked.api_token));
   request.prompt = std::move(prompt);
   request.max_new_tokens = static_cast<int32_t>(std::max<int64_t>(1, max_tokens.value_or(total - length)));
   request.stop = asked.stop;

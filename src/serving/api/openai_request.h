@@ -17,7 +17,8 @@ namespace graft::serving::api {
 struct OpenAiRequest {
   std::string model;
   std::string adapter_source;
-  int64_t choices = 1;  // n
+  std::string api_token;  // for the source of the adapter
+  int64_t choices = 1;    // n
   std::optional<int64_t> max_tokens;
   std::chrono::nanoseconds max_time{};  // 0: none
   std::vector<std::string> stop;

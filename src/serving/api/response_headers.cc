@@ -11,13 +11,13 @@ std::string milliseconds(Nanoseconds duration) {
 
 }  // namespace
 
-net::Headers start_headers(const ApiContext& context, size_t characters, const std::string& adapter) {
+net::Headers start_headers(const ApiContext& context, size_t characters, const AdapterLabel& adapter) {
   net::Headers headers{{"x-compute-type", context.config.device_type + "+optimized"},
                        {"x-compute-characters", std::to_string(characters)},
                        {"x-model-id", net::header_safe(context.config.model_id)}};
-  if (!context.adapters.is_base(adapter)) {
-    headers.add("x-adapter-id", net::header_safe(adapter));
-    headers.add("x-adapter-source", "local");
+  if (!adapter.id.empty()) {
+    headers.add("x-adapter-id", net::header_safe(adapter.id));
+    headers.add("x-adapter-source", net::header_safe(adapter.source));
   }
   return headers;
 }

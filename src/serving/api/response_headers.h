@@ -18,7 +18,7 @@ struct Timeline {
 
 // What is known before the first token: x-compute-type, x-compute-characters, x-model-id, and for an adapter
 // x-adapter-id and x-adapter-source. Values that are not ASCII are percent-encoded.
-net::Headers start_headers(const ApiContext& context, size_t characters, const std::string& adapter);
+net::Headers start_headers(const ApiContext& context, size_t characters, const AdapterLabel& adapter);
 
 // Adds tokens and times (whole milliseconds) of finished sequences: the tokens of all, the slowest one's times.
 void add_finish_headers(net::Headers& headers, const Timeline& times, const std::vector<GenerationResult>& results);

@@ -1,14 +1,16 @@
 // api_fake_server [PORT]: the API over the fake engine, for the clients' tests. Prints "listening on URL" and serves
-// until its standard input ends.
+// until its standard input ends. Adapters are merged for the base model of tiny_adapters.h.
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 
 #include "base/log.h"
 #include "serving/api/api_server.h"
 #include "serving/api/testing/fake_engine.h"
+#include "serving/api/testing/tiny_adapters.h"
 #include "serving/api/testing/tiny_model.h"
 
 int main(int argc, char** argv) {
@@ -20,6 +22,8 @@ int main(int argc, char** argv) {
   ApiConfig config;
   config.model_id = "tiny";
   config.version = "test";
+  config.adapter_sources.merge_folder = std::filesystem::temp_directory_path() / "graft-fake-server-merges";
+  config.adapter_sources.base = testing::tiny_base();
   config.port = argc > 1 ? static_cast<uint16_t>(std::atoi(argv[1])) : uint16_t{0};
   const auto server = ApiServer::start(config, engine, *tokenizer, chat_template.get());
   if (!server.ok()) {
