@@ -11,8 +11,10 @@ import subprocess
 import urllib.request
 
 import lorax
+import numpy
 import openai
 import pytest
+import safetensors.numpy
 from lorax import errors as lorax_errors
 
 from tests.conftest import BUILD
@@ -287,10 +289,56 @@ def test_lorax_errors_have_their_classes(endpoint):
         client.generate(PROMPT, max_new_tokens=10_000_000)
     with pytest.raises(lorax_errors.GenerationError):
         client.generate(PROMPT, max_new_tokens=2, adapter_id="no/such/adapter/missing", adapter_source="local")
-    with pytest.raises(lorax_errors.ValidationError, match="local"):
-        client.generate(PROMPT, max_new_tokens=2, adapter_id="some/adapter", adapter_source="hub")
+    with pytest.raises(lorax_errors.ValidationError, match="Predibase"):
+        client.generate(PROMPT, max_new_tokens=2, adapter_id="some/adapter", adapter_source="pbase")
     with pytest.raises(lorax_errors.ValidationError, match="constrained"):
         client.generate(PROMPT, max_new_tokens=2, response_format={"type": "json_object", "schema": {"type": "object"}})
+
+
+def write_adapter(folder, shape, rank, seed):
+    """A PEFT directory with random factors for every layer's q_proj and v_proj."""
+    layers, hidden, kv = shape
+    random = numpy.random.default_rng(seed)
+    tensors = {}
+    for layer in range(layers):
+        for module, out in ("q_proj", hidden), ("v_proj", kv):
+            name = f"base_model.model.model.layers.{layer}.self_attn.{module}."
+            tensors[name + "lora_A.weight"] = random.normal(0, 0.02, (rank, hidden)).astype(numpy.float32)
+            tensors[name + "lora_B.weight"] = random.normal(0, 0.02, (out, rank)).astype(numpy.float32)
+    folder.mkdir()
+    safetensors.numpy.save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 2 * rank,
+              "target_modules": ["q_proj", "v_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_lorax_merged_adapters(endpoint, tmp_path):
+    shape = (2, 16, 8) if endpoint.model == "tiny" else (30, 576, 192)
+    a, b, wide = (write_adapter(tmp_path / name, shape, rank, seed)
+                  for seed, (name, rank) in enumerate({"a": 4, "b": 4, "wide": 8}.items()))
+
+    def merged(ids, weights, density=0.0, **options):
+        merge = lorax.types.MergedAdapters(ids=ids, weights=weights, density=density, **options)
+        return endpoint.lorax.generate(PROMPT, max_new_tokens=4, merged_adapters=merge, adapter_source="local")
+
+    alone = endpoint.lorax.generate(PROMPT, max_new_tokens=4, adapter_id=a, adapter_source="local")
+    same = merged([a, b], [1, 0])  # B's weight is 0
+    assert len(same.details.tokens) == 4
+    if endpoint.model != "tiny":  # whose text names the directory
+        assert same.generated_text == alone.generated_text
+        for ours, theirs in zip(same.details.tokens, alone.details.tokens, strict=True):
+            assert ours.logprob == pytest.approx(theirs.logprob, abs=0.1)
+    for strategy in "ties", "dare_linear", "dare_ties":
+        first = merged([a, b], [0.5, 2], 0.5, merge_strategy=strategy, majority_sign_method="frequency")
+        again = merged([a, b], [0.5, 2], 0.5, merge_strategy=strategy, majority_sign_method="frequency")
+        assert first.generated_text == again.generated_text
+    with pytest.raises(lorax_errors.ValidationError, match="same rank"):
+        merged([a, wide], [1, 1])
+    with pytest.raises(lorax_errors.ValidationError, match="density"):
+        merged([a, b], [1, 1], merge_strategy="ties")
+    with pytest.raises(lorax_errors.GenerationError):
+        merged([a, "no/such/adapter"], [1, 1])
 
 
 def test_lorax_stream_errors_come_in_the_stream(endpoint):

@@ -11,6 +11,7 @@
 #include "base/test_directory.h"
 #include "base/test_process.h"
 #include "base/test_python.h"
+#include "storage/object_adapter.h"
 #include "storage/object_model.h"
 
 namespace graft::storage {
@@ -123,6 +124,24 @@ s3.put_object(Bucket="models", Key="gguf/a.gguf", Body=b"a"); s3.put_object(Buck
   EXPECT_THAT(fetch_object_model("s3://models/gguf", "", dir_ / "cache").error().message,
               HasSubstr("--file: a.gguf, b.gguf"));
   EXPECT_THAT(fetch_object_model("s3://models/none", "", dir_ / "cache").error().message, HasSubstr("nothing there"));
+}
+
+TEST_F(SlowS3, AdaptersAreCopiedAndThoseThatChangedAreAnotherDirectory) {
+  EXPECT_EQ(python(R"(
+s3.create_bucket(Bucket="adapters")
+for name in ("adapter_config.json", "adapter_model.safetensors", "notes.txt"): s3.put_object(Bucket="adapters", Key="team/lora/" + name, Body=name.encode())
+)"),
+            "");
+  const auto first = fetch_object_adapter("s3://adapters/team/lora", dir_ / "cache", 1000);
+  ASSERT_TRUE(first.ok()) << first.error().message;
+  EXPECT_EQ(read_file(*first / "adapter_model.safetensors").value(), "adapter_model.safetensors");
+  EXPECT_FALSE(fs::exists(*first / "notes.txt"));
+  EXPECT_EQ(fetch_object_adapter("s3://adapters/team/lora", dir_ / "cache", 1000).value(), *first);
+  python("s3.put_object(Bucket='adapters', Key='team/lora/adapter_model.safetensors', Body=b'better')");
+  const auto second = fetch_object_adapter("s3://adapters/team/lora", dir_ / "cache", 1000);
+  EXPECT_NE(*second, *first);
+  EXPECT_EQ(read_file(*second / "adapter_model.safetensors").value(), "better");
+  EXPECT_EQ(fetch_object_adapter("s3://adapters/none", dir_ / "cache", 1000).error().kind, ErrorKind::kNotFound);
 }
 
 // No emulator of Google's or Microsoft's store is here: this shows that their file systems are there and answer.
