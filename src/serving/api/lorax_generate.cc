@@ -233,7 +233,7 @@ void handle(const ContextPtr& context, Mode mode, const net::Request& request, c
   auto asked = parse_native(body.value(), request.body);
   if (!asked.ok()) return refuse(*call, asked.error());
   call->asked = std::move(asked).value();
-  if (!call->asked.parameters.api_token) call->asked.parameters.api_token = bearer_token(request.headers);
+  if (!call->asked.parameters.api_token) call->asked.parameters.api_token = call->caller.hub_token;
   const bool streaming = mode == Mode::kStream || (mode == Mode::kAsAsked && call->asked.stream);
   auto plan = plan_native(*context, call->asked, streaming);
   if (!plan.ok()) return streaming ? refuse_in_stream(*call, plan.error()) : refuse(*call, plan.error());
