@@ -151,6 +151,8 @@ class Clients:
         body = rng.choice((b"", b"{", b"[1,2", b"\xff\xfe", b'{"inputs": "\\ud800"}', b'{"inputs": 5, "model": 5}',
                            b'{"inputs": ""}', b"[" * 5000, b'{"model":"","messages":[],"prompt":[]}', b"null"))
         status, _, answer = self.endpoint.send(path, body)
+        if (path, body) == ("/tokenize", b'{"inputs": ""}'):
+            return self._only(str(status), "200")  # no text has no tokens
         return error_of(path, status, answer)
 
     def over_limits(self, rng):
