@@ -46,8 +46,7 @@ void product_block(const ProductArgs& args, std::span<const Run> runs, const Col
     return;
   }
   // Several adapters: the base product in full tiles, kept as float32, then each run takes its chain up again.
-  float* sums = wide != nullptr ? wide + begin * kBlockColumns
-                                : static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+  float* sums = block_sums(wide, begin, end);
   for_tiles(begin, end, [&](int64_t row, int rows) {
     TileArgs tile = base;
     tile.a = row_of<T>(args.a, args.lda, row);
@@ -58,9 +57,7 @@ void product_block(const ProductArgs& args, std::span<const Run> runs, const Col
     tile.n = static_cast<int>(panels * kPanel);
     kernels.tile[rows - 1][panels - 1](tile);
   });
-  for (const Run& run : touched) {
-    if (wide == nullptr || !is_short(run)) finish_run<T>(args, run, block, begin, end, sums);
-  }
+  finish_block<T>(args, touched, block, begin, end, sums, wide != nullptr);
 }
 
 // Transposed panels of rows [n0, n0 + count) of all parts laid one after the other, columns [16 j, 16 j + 16).
@@ -82,17 +79,8 @@ template <class T>
 void product(const ProductArgs& args) {
   if (args.m == 0) return;
   if (args.format != WeightFormat::kDense) return quant_product<T>(args);
-  const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
-  const std::vector<Run> runs = row_runs(args, args.parts.size());
-  const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
-  float* wide = wide_sums(args, runs, blocks.size());
-  run_with_shrinks<T>(args, runs, wide, static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
-    const int64_t begin = task % chunks * kChunkRows;
-    const int64_t block = task / chunks;
-    product_block<T>(args, runs, blocks[static_cast<size_t>(block)], begin, std::min(args.m, begin + kChunkRows),
-                     wide == nullptr ? nullptr : wide + block * args.m * kBlockColumns);
-  });
-  if (wide != nullptr) finish_short_runs<T>(args, runs, blocks, wide);
+  product_of_blocks<T>(args, [&](std::span<const Run> runs, const ColumnBlock& block, int64_t begin, int64_t end,
+                                 float* wide) { product_block<T>(args, runs, block, begin, end, wide); });
 }
 
 template <class T>

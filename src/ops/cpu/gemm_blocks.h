@@ -160,6 +160,21 @@ inline float* wide_sums(const ProductArgs& args, std::span<const Run> runs, size
   return static_cast<float*>(thread_scratch(kWideSlot, static_cast<int64_t>(blocks) * args.m * kBlockColumns * 4));
 }
 
+// Where a block keeps the sums [end - begin, 64] of its rows.
+inline float* block_sums(float* wide, int64_t begin, int64_t end) {
+  if (wide != nullptr) return wide + begin * kBlockColumns;
+  return static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+}
+
+// What a block finishes itself: all runs that it touches, but short ones where those are finished apart.
+template <class T>
+void finish_block(const ProductArgs& args, std::span<const Run> touched, const ColumnBlock& block, int64_t begin,
+                  int64_t end, const float* sums, bool short_apart) {
+  for (const Run& run : touched) {
+    if (!short_apart || !is_short(run)) finish_run<T>(args, run, block, begin, end, sums);
+  }
+}
+
 template <class T>
 void finish_short_runs(const ProductArgs& args, std::span<const Run> runs, std::span<const ColumnBlock> blocks,
                        const float* wide) {

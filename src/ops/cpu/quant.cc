@@ -60,8 +60,7 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
   const int width = end - begin <= kTileRows / 2 ? kTilePanels : 2;
   const QuantKernels& quant = kernels().quant;
   const auto& tiles = args.format == WeightFormat::kInt8 ? quant.int8_tile : quant.int4_tile;
-  float* sums = wide != nullptr ? wide + begin * kBlockColumns
-                                : static_cast<float*>(thread_scratch(kSumSlot, (end - begin) * kBlockColumns * 4));
+  float* sums = block_sums(wide, begin, end);
   const int64_t panel_bytes = quant_panel_bytes(args.format, args.k);
   const char* first = static_cast<const char*>(part.packed) + block.first / kPanel * panel_bytes;
   QuantTileArgs tile;
@@ -84,9 +83,7 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
       tile.ahead = nullptr;
     }
   });
-  for (const Run& run : runs_of_rows(runs, begin, end)) {
-    if (wide == nullptr || !is_short(run)) finish_run<T>(args, run, block, begin, end, sums);
-  }
+  finish_block<T>(args, runs_of_rows(runs, begin, end), block, begin, end, sums, wide != nullptr);
 }
 
 }  // namespace
@@ -94,17 +91,8 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
 template <class T>
 void quant_product(const ProductArgs& args) {
   const QuantisedRows rows = quantise_rows<T>(args);
-  const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
-  const std::vector<Run> runs = row_runs(args, args.parts.size());
-  const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
-  float* wide = wide_sums(args, runs, blocks.size());
-  run_with_shrinks<T>(args, runs, wide, static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
-    const int64_t begin = task % chunks * kChunkRows;
-    const int64_t block = task / chunks;
-    quant_block<T>(args, rows, runs, blocks[static_cast<size_t>(block)], begin, std::min(args.m, begin + kChunkRows),
-                   wide == nullptr ? nullptr : wide + block * args.m * kBlockColumns);
-  });
-  if (wide != nullptr) finish_short_runs<T>(args, runs, blocks, wide);
+  product_of_blocks<T>(args, [&](std::span<const Run> runs, const ColumnBlock& block, int64_t begin, int64_t end,
+                                 float* wide) { quant_block<T>(args, rows, runs, block, begin, end, wide); });
 }
 
 template void quant_product<float>(const ProductArgs&);

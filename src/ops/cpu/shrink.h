@@ -88,4 +88,21 @@ void run_with_shrinks(const ProductArgs& args, std::span<const Run> runs, const 
   });
 }
 
+// A product from its blocks: block(runs, column block, row_begin, row_end, wide) computes one block of columns of a
+// chunk of rows, `wide` being where its sums [m, 64] go if short runs are finished apart, else null.
+template <class T, class F>
+void product_of_blocks(const ProductArgs& args, const F& block) {
+  const std::vector<ColumnBlock> blocks = column_blocks(args.parts);
+  const std::vector<Run> runs = row_runs(args, args.parts.size());
+  const int64_t chunks = (args.m + kChunkRows - 1) / kChunkRows;
+  float* wide = wide_sums(args, runs, blocks.size());
+  run_with_shrinks<T>(args, runs, wide, static_cast<int64_t>(blocks.size()) * chunks, [&](int64_t task) {
+    const int64_t begin = task % chunks * kChunkRows;
+    const int64_t index = task / chunks;
+    block(std::span<const Run>(runs), blocks[static_cast<size_t>(index)], begin, std::min(args.m, begin + kChunkRows),
+          wide == nullptr ? nullptr : wide + index * args.m * kBlockColumns);
+  });
+  if (wide != nullptr) finish_short_runs<T>(args, runs, blocks, wide);
+}
+
 }  // namespace graft::ops::cpu
