@@ -76,7 +76,7 @@ def prefix_row(repetitions, force) -> Row:
                higher_is_better=False)
 
 
-def copying_prompts() -> list:
+def copying_prompts() -> tuple:
     """E-mails that are to be written out again, by example: most of the answer stands in the prompt."""
     _, test = emails.write_files(programs.WORK)
     texts = []

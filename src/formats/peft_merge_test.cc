@@ -12,6 +12,7 @@
 #include "base/test_directory.h"
 #include "base/test_python.h"
 #include "formats/dequantise.h"
+#include "formats/tiny_spec.h"
 
 namespace graft::formats {
 namespace {
@@ -20,19 +21,7 @@ using nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
 
-ModelSpec tiny() {
-  ModelSpec spec;
-  spec.architecture = "LlamaForCausalLM";
-  spec.vocab_size = 64;
-  spec.hidden_size = 16;
-  spec.intermediate_size = 24;
-  spec.num_layers = 2;
-  spec.num_heads = 4;
-  spec.num_kv_heads = 2;
-  spec.head_dim = 4;
-  spec.max_position = 32;
-  return spec;
-}
+ModelSpec tiny() { return tiny_spec(2); }
 
 // a, b, c have one rank; c has fewer modules and another alpha, d another rank, e is an rsLoRA, f has patterns.
 constexpr const char* kAdapters = R"py(

@@ -13,25 +13,14 @@
 #include "formats/pattern.h"
 #include "formats/peft_adapter.h"
 #include "formats/safetensors_writer.h"
+#include "formats/tiny_spec.h"
 
 namespace graft::formats {
 namespace {
 
 using testing::HasSubstr;
 
-ModelSpec tiny() {
-  ModelSpec spec;
-  spec.architecture = "LlamaForCausalLM";
-  spec.vocab_size = 64;
-  spec.hidden_size = 16;
-  spec.intermediate_size = 24;
-  spec.num_layers = 3;
-  spec.num_heads = 4;
-  spec.num_kv_heads = 2;
-  spec.head_dim = 4;
-  spec.max_position = 32;
-  return spec;
-}
+ModelSpec tiny() { return tiny_spec(3); }
 
 constexpr const char* kTinyModel = R"(
 import sys, json, torch

@@ -6,22 +6,11 @@
 #include <vector>
 
 #include "formats/peft_adapter.h"
+#include "formats/tiny_spec.h"
 
 namespace graft::serving::api::testing {
 
-formats::ModelSpec tiny_base() {
-  formats::ModelSpec spec;
-  spec.architecture = "LlamaForCausalLM";
-  spec.vocab_size = 64;
-  spec.hidden_size = 16;
-  spec.intermediate_size = 24;
-  spec.num_layers = 2;
-  spec.num_heads = 4;
-  spec.num_kv_heads = 2;
-  spec.head_dim = 4;
-  spec.max_position = 32;
-  return spec;
-}
+formats::ModelSpec tiny_base() { return formats::tiny_spec(2); }
 
 void write_tiny_adapter(const std::filesystem::path& directory, int64_t rank, unsigned seed) {
   formats::PeftConfig config;
