@@ -22,7 +22,8 @@ constexpr std::array kCommands = {
     Command{"config", "show a resolved training config, or its schema", false, run_config},
     Command{"tokenize", "show the tokens of a text", false, run_tokenize},
     Command{"template", "render a chat template", false, run_template},
-    Command{"export", "write a model as GGUF or safetensors", false, run_export},
+    Command{"merge", "fold an adapter into its base model's weights", true},
+    Command{"export", "write a model or adapter as GGUF, safetensors, PEFT", false, run_export},
     Command{"bench", "measure a running server", false, run_bench},
     Command{"doctor", "check that this machine is ready", false, run_doctor},
 };

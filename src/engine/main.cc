@@ -10,6 +10,7 @@
 #include "engine/build_info.h"
 #include "engine/engine_base_model.h"
 #include "engine/import_command.h"
+#include "engine/merge_command.h"
 #include "engine/prompt_command.h"
 #include "engine/serve_command.h"
 #include "training/eval_command.h"
@@ -38,6 +39,7 @@ int run(int argc, char** argv) {
   graft::training::add_eval_command(app, graft::engine::open_base_model, code);
   graft::engine::add_serve_command(app, &code);
   graft::engine::add_prompt_command(app, &code);
+  graft::engine::add_merge_command(app, &code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {

@@ -24,20 +24,6 @@ constexpr std::array<std::string_view, 10> kKeptFiles = {
     "tokenizer.model",         "vocab.json",          "merges.txt",
     "added_tokens.json"};
 
-Result<DType> dtype_of(ExportType type) {
-  switch (type) {
-    case ExportType::kF32:
-      return DType::kF32;
-    case ExportType::kF16:
-      return DType::kF16;
-    case ExportType::kBF16:
-      return DType::kBF16;
-    default:
-      return unsupported("safetensors has no type " + std::string(export_type_name(type)) +
-                         "; use f32, f16 or bf16, or --format gguf");
-  }
-}
-
 const char* torch_name(DType dtype) {
   if (dtype == DType::kF32) return "float32";
   return dtype == DType::kF16 ? "float16" : "bfloat16";
@@ -124,9 +110,24 @@ std::string index_json(const std::vector<Shard>& shards) {
 
 }  // namespace
 
+Result<DType> safetensors_dtype(ExportType type) {
+  switch (type) {
+    case ExportType::kF32:
+      return DType::kF32;
+    case ExportType::kF16:
+      return DType::kF16;
+    case ExportType::kBF16:
+      return DType::kBF16;
+    default:
+      return unsupported("safetensors has no type " + std::string(export_type_name(type)) +
+                         "; use f32, f16 or bf16, or --format gguf");
+  }
+}
+
 Result<ExportSummary> export_safetensors(const ModelSource& source, const fs::path& directory,
                                          const ExportOptions& options) {
-  GRAFT_TRY(const DType dtype, dtype_of(options.type));
+  GRAFT_TRY(const DType dtype, safetensors_dtype(options.type));
+  GRAFT_CHECK_OK(check_vacant(directory));
   GRAFT_TRY(const std::vector<TextFile> texts, text_files(source, options.type, dtype));
   const std::vector<Shard> shards = split_into_shards(source.weights(), dtype, options.max_shard_bytes);
   GRAFT_TRY(AtomicDirectory out, AtomicDirectory::create(directory));

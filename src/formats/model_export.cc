@@ -33,6 +33,13 @@ std::optional<ExportType> export_type_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+Status check_vacant(const std::filesystem::path& directory) {
+  std::error_code error;
+  const bool there = std::filesystem::exists(std::filesystem::symlink_status(directory, error));
+  if (!there || std::filesystem::is_empty(directory, error)) return {};
+  return conflict(directory.string() + ": exists already; remove it or choose another place");
+}
+
 Result<std::vector<float>> read_for_export(const ModelSource& source, const ExportOptions& options,
                                            const WeightShape& weight) {
   if (!options.read) return source.read(weight.name);

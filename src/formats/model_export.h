@@ -58,4 +58,11 @@ Result<ExportSummary> export_gguf(const ModelSource& source, const std::filesyst
 Result<ExportSummary> export_safetensors(const ModelSource& source, const std::filesystem::path& directory,
                                          const ExportOptions& options);
 
+// An adapter as a directory for PEFT: adapter_config.json as it is, adapter_model.safetensors (from a .bin too) and, of
+// what is there, README.md, config.yaml and certificate.json. `type`: f32, f16 or bf16; by default the factors keep
+// their type and the file its bytes. A certificate vouches for those bytes, so it is left out where they change. The
+// adapter must fit `base`. The directory appears complete or not at all and must not exist, or be empty, before.
+Result<ExportSummary> export_peft(const std::filesystem::path& adapter, const ModelSpec& base,
+                                  const std::filesystem::path& directory, std::optional<ExportType> type);
+
 }  // namespace graft::formats

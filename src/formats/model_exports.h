@@ -16,6 +16,12 @@ namespace graft::formats {
 Result<std::vector<float>> read_for_export(const ModelSource& source, const ExportOptions& options,
                                            const WeightShape& weight);
 
+// F32, F16 or BF16; unsupported for the types that only GGUF has.
+Result<DType> safetensors_dtype(ExportType type);
+
+// A conflict where something is in the directory's place; said before the work rather than after it.
+Status check_vacant(const std::filesystem::path& directory);
+
 // The kind of a tensor by its GGUF name, as export_gguf says.
 DType gguf_dtype_of(ExportType type, std::string_view gguf_name, const std::vector<int64_t>& shape,
                     const ModelSpec& spec);

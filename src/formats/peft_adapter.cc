@@ -166,6 +166,21 @@ Result<PeftAdapter> PeftAdapter::open(const std::filesystem::path& directory, co
   return adapter;
 }
 
+std::vector<TensorView> PeftAdapter::tensors() const {
+  std::vector<TensorView> views;
+  const auto add = [&](const std::string& path, std::string_view ending, TensorView view) {
+    view.name = std::string(kPrefix) + path + std::string(ending);
+    views.push_back(std::move(view));
+  };
+  for (const AdapterModule& module : modules_) {
+    add(module.slot.path, kA, module.a);
+    add(module.slot.path, kB, module.b);
+    if (module.magnitude) add(module.slot.path, kMagnitude, *module.magnitude);
+  }
+  std::sort(views.begin(), views.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return views;
+}
+
 namespace {
 
 Status check_factors(const AdapterFactors& factors, bool dora) {

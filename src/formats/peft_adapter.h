@@ -40,6 +40,8 @@ class PeftAdapter {
   [[nodiscard]] const PeftConfig& config() const { return config_; }
   [[nodiscard]] const std::vector<AdapterModule>& modules() const { return modules_; }  // in linear_modules() order
   [[nodiscard]] const std::string& digest() const { return digest_; }                   // SHA-256 of both files
+  // All factors under PEFT's names, sorted by them.
+  [[nodiscard]] std::vector<TensorView> tensors() const;
 
  private:
   PeftAdapter(PeftConfig config, std::unique_ptr<WeightFile> file)

@@ -3,38 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
-#include <system_error>
-#include <thread>
 #include <vector>
 
 #include "formats/blocks.h"
 #include "formats/dequantise.h"
+#include "formats/pieces.h"
 
 namespace graft::formats {
 namespace {
 
-// Pieces of about a millisecond, which the threads take one after the other.
-constexpr size_t kPieceElements = size_t{1} << 14;
-
-template <class Work>
-void for_each_piece(size_t pieces, const Work& work) {
-  std::atomic<size_t> next{0};
-  const auto run = [&] {
-    for (size_t piece = next++; piece < pieces; piece = next++) work(piece);
-  };
-  const size_t threads = std::min<size_t>(std::max(1U, std::thread::hardware_concurrency()), pieces);
-  std::vector<std::thread> helpers;
-  try {
-    for (size_t i = 1; i < threads; ++i) helpers.emplace_back(run);
-  } catch (const std::system_error&) {
-    // No more threads to be had: those there are do it.
-  }
-  run();
-  for (std::thread& helper : helpers) helper.join();
-}
+constexpr size_t kPieceElements = size_t{1} << 14;  // about a millisecond
 
 template <class Convert>
 Status convert_each(std::span<const float> values, DType dtype, std::span<std::byte> out, Convert convert,
