@@ -4,6 +4,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "recipe/optimizer_config.h"
+
 namespace graft::recipe {
 namespace {
 
@@ -260,6 +262,9 @@ void add_adapter_options(std::vector<Option>& table) {
                               "Other alphas for some modules: name or suffix to alpha.", kPositive));
   table.push_back(row("adapter.pretrained_adapter_weights", GRAFT_FIELD(adapter.pretrained_adapter_weights),
                       "A PEFT adapter to start from."));
+  table.push_back(row("adapter.loraplus_lr_ratio", GRAFT_FIELD(adapter.loraplus_lr_ratio),
+                      "LoRA+: the learning rate of B is this times learning_rate (16, say).",
+                      {.from_graft = true, .bounds = kPositive}));
 }
 
 void add_trainer_options(std::vector<Option>& table) {
@@ -310,16 +315,61 @@ void add_trainer_options(std::vector<Option>& table) {
   table.push_back(row("trainer.learning_rate_scheduler.warmup_evaluations",
                       GRAFT_FIELD(trainer.learning_rate_scheduler.warmup_evaluations),
                       "Length of the warm-up in evaluations, instead of warmup_fraction.", {.bounds = kAtLeastZero}));
-  table.push_back(row("trainer.optimizer.type", GRAFT_FIELD(trainer.optimizer.type),
-                      "`adam` is the same thing while weight_decay is 0.", {.choices = {"adamw", "adam"}}));
-  table.push_back(
-      row("trainer.optimizer.betas", GRAFT_FIELD(trainer.optimizer.betas), "Two decay rates.", {.bounds = kBelowOne}));
-  table.push_back(row("trainer.optimizer.eps", GRAFT_FIELD(trainer.optimizer.eps), "Added to the denominator.",
-                      {.bounds = kPositive}));
-  table.push_back(row("trainer.optimizer.weight_decay", GRAFT_FIELD(trainer.optimizer.weight_decay),
-                      "Decoupled weight decay.", {.bounds = kAtLeastZero}));
   table.push_back(row("trainer.gradient_clipping.clipglobalnorm", GRAFT_FIELD(trainer.clipglobalnorm),
                       "Largest norm of a step's gradient; null: no clipping.", {.bounds = kPositive}));
+}
+
+// A key that some types of optimizer have.
+template <class Access>
+Option optimizer_row(const char* key, Access field, std::string help, Extras extras = {}) {
+  Option option = row(std::string("trainer.optimizer.") + key, field, std::move(help), std::move(extras));
+  option.applies = [key](const TrainingConfig& c) { return optimizer_has_key(c.trainer.optimizer.type, key); };
+  return option;
+}
+
+void add_optimizer_options(std::vector<Option>& table) {
+  table.push_back(row("trainer.optimizer.type", GRAFT_FIELD(trainer.optimizer.type),
+                      "`adam` is adamw while weight_decay is 0. `adamw_8bit` keeps its moments in 8 bits, `adafactor` "
+                      "second moments by row and column, `lion`, `muon` and `sgd` one momentum.",
+                      {.choices = {"adamw", "adam", "adamw_8bit", "lion", "adafactor", "muon", "sgd"}}));
+  table.push_back(optimizer_row("betas", GRAFT_FIELD(trainer.optimizer.betas),
+                                "Two decay rates. Default [0.9, 0.999]; lion [0.9, 0.99].", {.bounds = kBelowOne}));
+  table.push_back(optimizer_row("eps", GRAFT_FIELD(trainer.optimizer.eps),
+                                "Against division by 0. Default 1e-8; muon 1e-7, adafactor 1e-30.",
+                                {.bounds = kPositive}));
+  table.push_back(optimizer_row("weight_decay", GRAFT_FIELD(trainer.optimizer.weight_decay),
+                                "Decoupled weight decay; of sgd, added to the gradient. Default 0; muon 0.1.",
+                                {.bounds = kAtLeastZero}));
+  table.push_back(optimizer_row("momentum", GRAFT_FIELD(trainer.optimizer.momentum), "Default sgd 0, muon 0.95.",
+                                {.bounds = kBelowOne}));
+  table.push_back(optimizer_row("dampening", GRAFT_FIELD(trainer.optimizer.dampening),
+                                "The share of a gradient that the momentum does not take in. Default 0.",
+                                {.bounds = kFraction}));
+  table.push_back(optimizer_row("nesterov", GRAFT_FIELD(trainer.optimizer.nesterov),
+                                "Nesterov's momentum. Default sgd false, muon true."));
+  table.push_back(optimizer_row("beta1", GRAFT_FIELD(trainer.optimizer.beta1),
+                                "Decay rate of adafactor's first moment. Null: it has none.",
+                                {.from_graft = true, .bounds = kBelowOne}));
+  table.push_back(optimizer_row("clip_threshold", GRAFT_FIELD(trainer.optimizer.clip_threshold),
+                                "Largest root mean square of an update of adafactor. Default 1.",
+                                {.from_graft = true, .bounds = kPositive}));
+  table.push_back(optimizer_row("decay_rate", GRAFT_FIELD(trainer.optimizer.decay_rate),
+                                "adafactor's second moment forgets at 1 - step^decay_rate. Default -0.8.",
+                                {.from_graft = true, .bounds = NumberBounds{.min = -10, .max = 0, .open_max = true}}));
+  table.push_back(optimizer_row("ns_steps", GRAFT_FIELD(trainer.optimizer.ns_steps),
+                                "muon's Newton-Schulz steps. Default 5.",
+                                {.from_graft = true, .bounds = NumberBounds{.min = 1, .max = 99}}));
+  table.push_back(optimizer_row("adjust_lr_fn", GRAFT_FIELD(trainer.optimizer.adjust_lr_fn),
+                                "muon's rate for a matrix: `original` (times sqrt(max(1, rows / columns))) or "
+                                "`match_rms_adamw` (times 0.2 sqrt(max(rows, columns))). Default original.",
+                                {.from_graft = true, .choices = {"original", "match_rms_adamw"}}));
+  table.push_back(row("trainer.optimizer.no_decay", GRAFT_FIELD(trainer.optimizer.no_decay),
+                      "Parameters without weight decay: their names, or whole parts of them, such as `lora_B`.",
+                      {.from_graft = true}));
+  table.push_back(row("trainer.ema_decay", GRAFT_FIELD(trainer.ema_decay),
+                      "Keeps a moving average of the adapter with this decay (0.999, say), which is what is evaluated "
+                      "and saved; 0: none.",
+                      {.from_graft = true, .bounds = kBelowOne}));
 }
 
 void add_other_options(std::vector<Option>& table) {
@@ -352,6 +402,7 @@ std::span<const Option> options() {
     add_data_options(rows);
     add_adapter_options(rows);
     add_trainer_options(rows);
+    add_optimizer_options(rows);
     add_other_options(rows);
     return rows;
   }();
@@ -396,6 +447,8 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"trainer.gradient_clipping.clipnorm", {}, "not supported; use clipglobalnorm"},
       {"trainer.gradient_clipping.clipvalue", {}, "not supported; use clipglobalnorm"},
       {"trainer.optimizer.amsgrad", {"false"}, "not supported"},
+      {"trainer.optimizer.block_wise", {"true"}, "8-bit moments always have a scale for each 256 of them"},
+      {"trainer.optimizer.percentile_clipping", {"100"}, "not supported; use trainer.gradient_clipping"},
       {"trainer.learning_rate_scheduler.reduce_on_plateau", {"0"}, "not supported"},
       {"trainer.learning_rate_scheduler.decay_rate", {}, "belongs to exponential decay, which is not supported"},
       {"trainer.learning_rate_scheduler.decay_steps", {}, "belongs to exponential decay, which is not supported"},

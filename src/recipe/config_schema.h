@@ -24,6 +24,7 @@ struct Option {
   std::optional<NumberBounds> bounds;
   std::function<void(TrainingConfig&, ConfigReader&, const std::string&)> read;
   std::function<ConfigNode(const TrainingConfig&)> write;
+  std::function<bool(const TrainingConfig&)> applies;  // empty: always; where it says no, it is not printed
 };
 
 std::span<const Option> options();

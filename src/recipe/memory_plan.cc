@@ -88,7 +88,7 @@ MemoryPlan plan_memory(const MemoryInputs& inputs) {
       inputs.sample_tokens * spec.num_layers * 2 * spec.num_kv_heads * spec.head_dim * inputs.dtype_bytes;
   plan.items = {
       {"base weights", spec.parameter_count() * inputs.dtype_bytes},
-      {"adapter, gradients, moments", parameters * (4 * kFloat + 2 * inputs.dtype_bytes)},
+      {"adapter, gradients, optimizer", parameters * (2 * kFloat + inputs.optimizer_bytes + 2 * inputs.dtype_bytes)},
       {fmt::format("activations of {} tokens", inputs.micro_batch_tokens),
        inputs.micro_batch_tokens * plan.bytes_per_token},
       {"output layer and loss", output},

@@ -24,6 +24,7 @@ struct MemoryInputs {
   formats::ModelSpec spec;
   std::vector<formats::AdapterSlot> slots;  // formats::adapter_slots
   int64_t dtype_bytes = 2;                  // of weights and activations
+  int64_t optimizer_bytes = 8;              // for each trained parameter (optimizer_config.h)
   int64_t micro_batch_tokens = 0;           // of the largest forward and backward pass
   int64_t sample_tokens = 0;                // positions of the cache that samples are drawn with
   EngineMemory engine = {};

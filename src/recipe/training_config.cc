@@ -8,6 +8,7 @@
 
 #include "base/config_reader.h"
 #include "recipe/config_schema.h"
+#include "recipe/optimizer_config.h"
 
 namespace graft::recipe {
 namespace {
@@ -161,11 +162,8 @@ void check_trainer(ConfigReader& root, TrainingConfig& config) {
     trainer.section("learning_rate_scheduler")
         .fail("warmup_evaluations", "give warmup_fraction or warmup_evaluations, not both");
   }
-  const auto& optimizer = config.trainer.optimizer;
-  if (optimizer.betas.size() != 2) trainer.section("optimizer").fail("betas", "expected two numbers");
-  if (optimizer.type == "adam" && optimizer.weight_decay > 0) {
-    trainer.section("optimizer").fail("weight_decay", "adam's own kind of weight decay is not supported: use adamw");
-  }
+  ConfigReader optimizer = trainer.section("optimizer");
+  resolve_optimizer(optimizer, config.trainer.optimizer);
 }
 
 void resolve_adapter(ConfigReader& root, AdapterConfig& adapter) {
@@ -221,7 +219,7 @@ Result<TrainingConfig> load_training_config(const std::string& path, const std::
 ConfigNode to_node(const TrainingConfig& config) {
   ConfigNode root = ConfigNode::map();
   for (const Option& option : options()) {
-    if (option.folded) continue;
+    if (option.folded || (option.applies && !option.applies(config))) continue;
     ConfigNode* section = &root;
     size_t begin = 0;
     for (size_t dot = option.path.find('.'); dot != std::string::npos; dot = option.path.find('.', begin)) {

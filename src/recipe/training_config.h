@@ -53,6 +53,7 @@ struct AdapterConfig {
   NamedNumbers rank_pattern;   // module name or suffix -> rank
   NamedNumbers alpha_pattern;  // module name or suffix -> alpha
   std::optional<std::string> pretrained_adapter_weights;
+  double loraplus_lr_ratio = 1.0;  // the learning rate of B over that of A
   bool operator==(const AdapterConfig&) const = default;
 };
 
@@ -65,9 +66,19 @@ struct SchedulerConfig {
 
 struct OptimizerConfig {
   std::string type = "adamw";
-  std::vector<double> betas = {0.9, 0.999};
-  double eps = 1e-8;
-  double weight_decay = 0.0;
+  // Null where the type has no such key; resolution sets those that it has (optimizer_config.h).
+  std::optional<std::vector<double>> betas;
+  std::optional<double> eps;
+  std::optional<double> weight_decay;
+  std::optional<double> momentum;
+  std::optional<double> dampening;
+  std::optional<bool> nesterov;
+  std::optional<double> beta1;  // adafactor's first moment; null: none
+  std::optional<double> clip_threshold;
+  std::optional<double> decay_rate;
+  std::optional<int64_t> ns_steps;
+  std::optional<std::string> adjust_lr_fn;  // original | match_rms_adamw
+  std::vector<std::string> no_decay;        // parameters without weight decay, by name or part of it
   bool operator==(const OptimizerConfig&) const = default;
 };
 
@@ -89,6 +100,7 @@ struct TrainerConfig {
   int64_t checkpoints_per_epoch = 0;                   // 0: after every epoch
   SchedulerConfig learning_rate_scheduler;
   OptimizerConfig optimizer;
+  double ema_decay = 0.0;                      // of a moving average of the adapter; 0: none
   std::optional<double> clipglobalnorm = 0.5;  // key gradient_clipping.clipglobalnorm; null: no clipping
   bool operator==(const TrainerConfig&) const = default;
 };

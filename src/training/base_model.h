@@ -32,6 +32,7 @@ struct SessionSettings {
   formats::PeftConfig peft;
   uint64_t seed = 0;       // of the adapter's first weights
   std::string pretrained;  // PEFT directory to start from, or empty
+  Optimization optimization;
 };
 
 // A base model that is ready to be trained on or asked. The program graft-engine brings the torch implementation, tests

@@ -25,7 +25,7 @@ class CountingTest : public ::testing::Test {
       batch.labels.push_back(byte == 'z' ? kEos : byte + 1);
     }
     batch.cu_seqlens = {0, 26};
-    AdamWParams params;
+    StepParams params;
     params.learning_rate = 0.5;
     for (int step = 0; step < 40; ++step) {
       EXPECT_TRUE(session_.forward_backward(batch, 1.0 / 26, 0).ok());

@@ -30,7 +30,7 @@ class RunEvalTest : public ::testing::Test {
 )");
     ToySession session(kToyVocab, 0.0);
     PackedBatch batch{{'=', 'y'}, {'y', kToyEos}, {0, 2}};
-    AdamWParams params;
+    StepParams params;
     params.learning_rate = 0.5;
     for (int step = 0; step < 40; ++step) {
       EXPECT_TRUE(session.forward_backward(batch, 0.5, 0).ok());

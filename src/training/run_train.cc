@@ -52,12 +52,7 @@ TrainerSettings trainer_settings(const recipe::TrainingConfig& config, const Tra
   TrainerSettings settings;
   settings.total_steps = data.total_steps;
   settings.learning_rate = data.learning_rate;
-  const recipe::OptimizerConfig& optimizer = config.trainer.optimizer;
-  settings.optimizer.beta1 = optimizer.betas[0];
-  settings.optimizer.beta2 = optimizer.betas[1];
-  settings.optimizer.eps = optimizer.eps;
-  settings.optimizer.weight_decay = optimizer.weight_decay;
-  settings.optimizer.max_grad_norm = config.trainer.clipglobalnorm.value_or(0.0);
+  settings.max_grad_norm = config.trainer.clipglobalnorm.value_or(0.0);
   settings.seed = static_cast<uint64_t>(config.random_seed);
   settings.evaluate_every = data.evaluate_every;
   settings.checkpoint_every = data.checkpoint_every;

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "recipe/batch.h"
 #include "runtime/step_model.h"
+#include "training/optimizers/updater.h"
 
 namespace graft::training {
 
@@ -20,15 +21,10 @@ struct LossSum {
   int64_t tokens = 0;  // labelled rows
 };
 
-struct AdamWParams {
-  double learning_rate = 0;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
-  double max_grad_norm = 0;  // 0: no clipping
-};
-
 // A trainable adapter over resident base weights: the primitives every method is a loop over. A session belongs to
 // one thread. Everything it computes is a function of its state and its arguments, bit for bit, for one build,
-// instruction set and thread count.
+// instruction set and thread count. Where it keeps an average of its parameters, everything but forward_backward and
+// optim_step works with the average.
 class Session {
  public:
   virtual ~Session() = default;
@@ -41,9 +37,10 @@ class Session {
   virtual Result<std::vector<float>> logprobs(const PackedBatch& batch) = 0;
 
   // Clips, steps, zeroes the gradients. Returns the gradient's norm before clipping; not finite: nothing was changed.
-  virtual Result<double> optim_step(const AdamWParams& params) = 0;
+  virtual Result<double> optim_step(const StepParams& params) = 0;
 
-  // Parameters, moments and step count. `directory` exists; load checks that the adapter's shape is the same.
+  // Parameters, the optimizer's state and step count. `directory` exists; load checks that the adapter's shape and the
+  // optimizer are the same.
   virtual Status save_state(const std::string& directory) = 0;
   virtual Status load_state(const std::string& directory) = 0;
 

@@ -36,7 +36,7 @@ class ToyBaseModel final : public BaseModel {
   }
   [[nodiscard]] const BaseModelInfo& info() const override { return info_; }
   Result<std::unique_ptr<Session>> open_session(const SessionSettings& settings) override {
-    auto session = std::make_unique<ToySession>(kToyVocab, settings.peft.lora_dropout);
+    auto session = std::make_unique<ToySession>(kToyVocab, settings.peft.lora_dropout, settings.optimization);
     if (prepare_) prepare_(*session);
     return std::unique_ptr<Session>(std::move(session));
   }

@@ -76,11 +76,20 @@ class ToyStepModel final : public runtime::StepModel {
 
 class ToySession final : public Session {
  public:
-  explicit ToySession(int32_t vocab, double dropout = 0.1)
-      : vocab_(vocab), dropout_(dropout), learned_(size()), gradient_(size()), first_(size()), second_(size()) {}
+  explicit ToySession(int32_t vocab, double dropout = 0.1, const Optimization& optimization = {})
+      : vocab_(vocab), dropout_(dropout), learned_(size()), gradient_(size()), rounded_gradient_(size()) {
+    // Tall and wide: what is one matrix here is A and B there.
+    const int64_t half = vocab / 2;
+    updater_.emplace(*Updater::create(
+        optimization,
+        {{.name = "toy.lora_A", .rows = half, .columns = vocab},
+         {.name = "toy.lora_B", .offset = half * vocab, .rows = vocab - half, .columns = vocab, .transposed = true}},
+        learned_, rounded_gradient_, run_tasks_here));
+  }
 
   Result<LossSum> forward_backward(const PackedBatch& batch, double scale, uint64_t dropout_stream) override {
     ++calls;
+    updater_->show_trained();
     PhiloxStream random(11, dropout_stream);
     LossSum sum;
     for (size_t i = 0; i < batch.tokens.size(); ++i) {
@@ -107,6 +116,7 @@ class ToySession final : public Session {
   }
 
   Result<std::vector<float>> logprobs(const PackedBatch& batch) override {
+    updater_->show_average();
     std::vector<float> result(batch.tokens.size(), std::numeric_limits<float>::quiet_NaN());
     for (size_t i = 0; i < batch.tokens.size(); ++i) {
       if (batch.labels[i] == kIgnoreLabel) continue;
@@ -116,55 +126,32 @@ class ToySession final : public Session {
     return result;
   }
 
-  Result<double> optim_step(const AdamWParams& params) override {
-    double squares = 0;
-    for (const double g : gradient_) squares += g * g;
-    const double norm = std::sqrt(squares);
+  Result<double> optim_step(const StepParams& params) override {
     if (poison_norm) return std::numeric_limits<double>::infinity();
     last_gradient = gradient_;
-    const double clip = params.max_grad_norm > 0 && norm > params.max_grad_norm ? params.max_grad_norm / norm : 1.0;
-    ++steps_;
-    const double correction1 = 1 - std::pow(params.beta1, static_cast<double>(steps_));
-    const double correction2 = 1 - std::pow(params.beta2, static_cast<double>(steps_));
-    for (size_t i = 0; i < learned_.size(); ++i) {
-      const double g = gradient_[i] * clip;
-      first_[i] = static_cast<float>(params.beta1 * first_[i] + (1 - params.beta1) * g);
-      second_[i] = static_cast<float>(params.beta2 * second_[i] + (1 - params.beta2) * g * g);
-      const double step = first_[i] / correction1 / (std::sqrt(second_[i] / correction2) + params.eps);
-      learned_[i] -= static_cast<float>(params.learning_rate * (step + params.weight_decay * learned_[i]));
-    }
+    std::copy(gradient_.begin(), gradient_.end(), rounded_gradient_.begin());
     std::fill(gradient_.begin(), gradient_.end(), 0.0);
-    return norm;
+    return updater_->step(params);
   }
 
   Status save_state(const std::string& directory) override {
     if (on_save) on_save();
-    std::string bytes(sizeof steps_, '\0');
-    std::memcpy(bytes.data(), &steps_, sizeof steps_);
-    for (const auto* part : {&learned_, &first_, &second_}) bytes += as_bytes(*part);
-    return write_file_atomic(fs::path(directory) / "toy.bin", bytes);
+    return updater_->save(directory);
   }
 
   Status load_state(const std::string& directory) override {
-    GRAFT_TRY(const std::string bytes, read_file(fs::path(directory) / "toy.bin"));
-    if (bytes.size() != sizeof steps_ + 3 * size() * sizeof(float)) return invalid("toy.bin: another shape");
-    const char* at = bytes.data();
-    auto take = [&at](void* target, size_t count) {
-      std::memcpy(target, at, count);
-      at += count;
-    };
-    take(&steps_, sizeof steps_);
-    for (auto* part : {&learned_, &first_, &second_}) take(part->data(), size() * sizeof(float));
     std::fill(gradient_.begin(), gradient_.end(), 0.0);
-    return {};
+    return updater_->load(directory);
   }
 
   Status save_adapter(const std::string& directory) override {
+    updater_->show_average();
     GRAFT_CHECK_OK(write_file_atomic(fs::path(directory) / "adapter_config.json", "{\"peft_type\": \"LORA\"}\n"));
     return write_file_atomic(fs::path(directory) / "adapter_model.safetensors", as_bytes(learned_));
   }
 
   Result<std::shared_ptr<const runtime::AdapterWeights>> snapshot() override {
+    updater_->show_average();
     auto table = std::make_shared<ToyTable>();
     table->values = learned_;
     for (size_t i = 0; i < table->values.size(); i += 2) table->values[i] += snapshot_error;
@@ -218,10 +205,10 @@ class ToySession final : public Session {
 
   int32_t vocab_;
   double dropout_;
-  int64_t steps_ = 0;
   std::vector<float> learned_;
   std::vector<double> gradient_;
-  std::vector<float> first_, second_;
+  std::vector<float> rounded_gradient_;
+  std::optional<Updater> updater_;
 };
 
 }  // namespace graft::training

@@ -9,10 +9,12 @@
 #include "base/files.h"
 #include "formats/dataset.h"
 #include "recipe/adapter_settings.h"
+#include "recipe/optimizer_config.h"
 #include "recipe/packing.h"
 #include "recipe/prepare.h"
 #include "recipe/row_encoder.h"
 #include "recipe/schedule.h"
+#include "training/optimization.h"
 #include "training/verb.h"
 
 namespace graft::training {
@@ -126,6 +128,7 @@ recipe::MemoryPlan memory_plan(const recipe::TrainingConfig& config, const BaseM
   inputs.dtype_bytes = base.dtype == "float32" ? 4 : 2;
   inputs.micro_batch_tokens = recipe::largest_micro_batch(config.trainer, longest_row);
   inputs.sample_tokens = cache_tokens;
+  inputs.optimizer_bytes = recipe::optimizer_bytes(config.trainer);
   return recipe::plan_memory(inputs);
 }
 
@@ -144,6 +147,7 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   data.session.peft = recipe::peft_config(config.adapter, base.name);
   data.session.seed = static_cast<uint64_t>(config.random_seed);
   data.session.pretrained = config.adapter.pretrained_adapter_weights.value_or("");
+  data.session.optimization = optimization(config);
   GRAFT_TRY(auto slots, formats::adapter_slots(data.session.peft, base.spec));
 
   const std::string& dataset = *config.dataset;

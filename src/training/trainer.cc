@@ -225,8 +225,7 @@ Result<Trainer::Interruptible> Trainer::train_step() {
     return internal_error(fmt::format("step {}: the session counted {} labelled tokens, the data has {}",
                                       state_.step + 1, loss.tokens, labelled));
   }
-  AdamWParams params = settings_.optimizer;
-  params.learning_rate = settings_.learning_rate(state_.step);
+  const StepParams params{settings_.learning_rate(state_.step), settings_.max_grad_norm};
   auto norm = session_.optim_step(params);
   if (!norm.ok()) return at(fmt::format("step {}", state_.step + 1), norm.error());
   if (!std::isfinite(*norm)) return not_finite("gradient's norm", *norm, rows_of(batch));

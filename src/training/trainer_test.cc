@@ -46,8 +46,7 @@ TrainerSettings settings() {
   TrainerSettings result;
   result.total_steps = 20;
   result.learning_rate = [](int64_t step) { return 0.05 / (1.0 + static_cast<double>(step)); };
-  result.optimizer.weight_decay = 0.01;
-  result.optimizer.max_grad_norm = 0.5;
+  result.max_grad_norm = 0.5;
   result.seed = 42;
   result.evaluate_every = 5;
   result.checkpoint_every = 3;
@@ -56,7 +55,8 @@ TrainerSettings settings() {
 
 // One run with everything that a test may want to change or look at.
 struct ToyRun {
-  explicit ToyRun(fs::path directory) : path(std::move(directory)) {}
+  explicit ToyRun(fs::path directory, const Optimization& optimization = {AdamWSettings{.weight_decay = 0.01}})
+      : path(std::move(directory)), session(kVocab, 0.1, optimization) {}
 
   Result<TrainOutcome> go(bool resume = false) {
     GRAFT_TRY(JobDirectory job, JobDirectory::open(path, resume));
@@ -72,7 +72,7 @@ struct ToyRun {
   }
 
   fs::path path;
-  ToySession session{kVocab};
+  ToySession session;
   ToyData data{kVocab, 10, 2, 2};
   std::vector<MicroBatch> validation{toy_micro_batch(kVocab, {1, 4}), toy_micro_batch(kVocab, {7})};
   TrainerSettings config = settings();
@@ -92,7 +92,7 @@ std::vector<std::string> event_lines(const fs::path& directory) {
 }
 
 std::string final_state(const fs::path& directory) {
-  auto bytes = read_file(directory / "checkpoints" / "20" / "session" / "toy.bin");
+  auto bytes = read_file(directory / "checkpoints" / "20" / "session" / "optimizer.safetensors");
   return bytes.ok() ? *bytes : bytes.error().message;
 }
 
@@ -177,6 +177,57 @@ TEST(Trainer, StopRequestWritesACheckpointAndResumeContinuesBitForBit) {
   }
 }
 
+TEST(Trainer, EveryOptimizerResumesBitForBit) {
+  std::vector<Optimization> all;
+  for (const OptimizerSettings& optimizer : std::vector<OptimizerSettings>{
+           AdamWSettings{}, AdamW8bitSettings{{}, 1}, LionSettings{.weight_decay = 0.1}, AdafactorSettings{},
+           AdafactorSettings{.beta1 = 0.9}, MuonSettings{}, SgdSettings{.momentum = 0.9, .nesterov = true}}) {
+    all.push_back({.optimizer = optimizer, .loraplus_lr_ratio = 4});
+    all.push_back({.optimizer = optimizer, .ema_decay = 0.8});
+  }
+  for (const Optimization& optimization : all) {
+    TestDirectory root(TestDirectory::in_memory());
+    ToyRun whole(root / "whole", optimization);
+    ASSERT_TRUE(whole.go().ok());
+    EXPECT_LT(whole.observer.evaluations.back().loss, whole.observer.evaluations.front().loss)
+        << optimizer_name(optimization.optimizer);
+    ToyRun first(root / "out", optimization);
+    first.observer.step_hook = [&](const StepReport& report) { first.stop = report.step == 12; };
+    ASSERT_TRUE(first.go().ok());
+    ToyRun second(root / "out", optimization);
+    ASSERT_TRUE(second.go(true).ok());
+    EXPECT_EQ(final_state(root / "out"), final_state(root / "whole")) << optimizer_name(optimization.optimizer);
+    EXPECT_EQ(second.observer.evaluations.back().loss, whole.observer.evaluations.back().loss);
+  }
+}
+
+TEST(Trainer, ResumeWithAnotherOptimizerIsRefusedByName) {
+  TestDirectory root(TestDirectory::in_memory());
+  ToyRun first(root / "out", {.optimizer = LionSettings{}});
+  first.observer.step_hook = [&](const StepReport& report) { first.stop = report.step == 4; };
+  ASSERT_TRUE(first.go().ok());
+  ToyRun second(root / "out", {.optimizer = MuonSettings{}});
+  const auto outcome = second.go(true);
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.error().message, HasSubstr("the checkpoint is of the optimizer lion, this run has muon"));
+}
+
+TEST(Trainer, TheAverageIsWhatIsEvaluatedAndSaved) {
+  TestDirectory root(TestDirectory::in_memory());
+  ToyRun plain(root / "plain", {.optimizer = SgdSettings{}});
+  ToyRun averaged(root / "averaged", {.optimizer = SgdSettings{}, .ema_decay = 0.9});
+  ASSERT_TRUE(plain.go().ok() && averaged.go().ok());
+  for (size_t i = 0; i < 20; ++i) EXPECT_EQ(plain.observer.steps[i].loss, averaged.observer.steps[i].loss);
+  // The same trajectory, looked at from behind.
+  EXPECT_LT(plain.observer.evaluations.back().loss, averaged.observer.evaluations.back().loss);
+  const auto adapter = [&](const char* run, const char* step) {
+    return *read_file(root / run / "checkpoints" / step / "adapter" / "adapter_model.safetensors");
+  };
+  EXPECT_NE(adapter("plain", "20"), adapter("averaged", "20"));
+  ASSERT_TRUE(averaged.session.save_adapter((root / "averaged").string()).ok());
+  EXPECT_EQ(*read_file(root / "averaged" / "adapter_model.safetensors"), adapter("averaged", "20"));
+}
+
 TEST(Trainer, StopBetweenMicroBatchesGivesTheStepUp) {
   TestDirectory root(TestDirectory::in_memory());
   ToyRun whole(root / "whole");
@@ -237,10 +288,10 @@ TEST(Trainer, ResumeFallsBackToAnOlderCheckpoint) {
   ToyRun first(root / "out");
   first.observer.step_hook = [&](const StepReport& report) { first.stop = report.step == 11; };
   ASSERT_TRUE(first.go().ok());
-  fs::resize_file(root / "out" / "checkpoints" / "11" / "session" / "toy.bin", 10);
+  fs::resize_file(root / "out" / "checkpoints" / "11" / "session" / "optimizer.safetensors", 10);
   ToyRun second(root / "out");
   ASSERT_TRUE(second.go(true).ok());
-  EXPECT_THAT(second.observer.notes, ElementsAre(HasSubstr("toy.bin has 10 bytes"), HasSubstr("checkpoints/10")));
+  EXPECT_THAT(second.observer.notes, ElementsAre(HasSubstr("optimizer.safetensors has 10 bytes"), HasSubstr("checkpoints/10")));
   EXPECT_EQ(final_state(root / "out"), final_state(root / "whole"));
 }
 

@@ -2,21 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
-#include <cstring>
-#include <filesystem>
 
 #include "base/philox.h"
-#include "formats/safetensors.h"
-#include "formats/safetensors_writer.h"
 #include "model/peft.h"
+#include "ops/cpu/parallel.h"
 
 namespace graft::training {
 
 namespace {
-
-constexpr const char* kStateFile = "optimizer.safetensors";
 
 // PEFT's kaiming_uniform(a = sqrt 5): uniform between -1/sqrt(in) and 1/sqrt(in). One stream for every target.
 void initialise(model::Adapter& adapter, const formats::ModelSpec& spec, uint64_t seed) {
@@ -32,10 +26,6 @@ bool same_targets(const std::vector<model::AdapterTarget>& x, const std::vector<
   return std::equal(x.begin(), x.end(), y.begin(), y.end(), [](const auto& a, const auto& b) {
     return a.layer == b.layer && a.projection == b.projection && a.rank == b.rank && a.scale == b.scale;
   });
-}
-
-std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
-  return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
 
 }  // namespace
@@ -59,39 +49,30 @@ Result<model::Adapter> new_adapter(const LoraSettings& settings, const formats::
   return adapter;
 }
 
-Status save_optimizer_state(const std::string& directory, const OptimizerState& state) {
-  const auto view = [](const char* name, const at::Tensor& tensor) {
-    return formats::TensorView{name, formats::DType::kF32, {tensor.numel()}, bytes_of(tensor)};
-  };
-  const std::vector<formats::TensorView> tensors = {view("parameters", state.masters), view("exp_avg", state.exp_avg),
-                                                    view("exp_avg_sq", state.exp_avg_sq)};
-  formats::SafetensorsWriterOptions options;
-  options.metadata = {{"step", std::to_string(state.step)}};
-  return formats::write_safetensors(std::filesystem::path(directory) / kStateFile, tensors, options);
-}
-
-Result<int64_t> load_optimizer_state(const std::string& directory, const OptimizerState& state) {
-  const auto path = std::filesystem::path(directory) / kStateFile;
-  GRAFT_TRY(const auto file, formats::SafetensorsFile::open(path));
-  const auto read = [&](const char* name, const at::Tensor& to) -> Status {
-    const formats::TensorView* view = file.find(name);
-    if (view == nullptr || view->dtype != formats::DType::kF32 || view->elements() != to.numel()) {
-      return invalid(fmt::format("{}: {} is missing or of another size: the checkpoint is of another adapter",
-                                 path.string(), name));
-    }
-    std::memcpy(to.mutable_data_ptr(), view->data.data(), view->data.size());
-    return {};
-  };
-  GRAFT_CHECK_OK(read("parameters", state.masters));
-  GRAFT_CHECK_OK(read("exp_avg", state.exp_avg));
-  GRAFT_CHECK_OK(read("exp_avg_sq", state.exp_avg_sq));
-  const auto step = file.metadata().find("step");
-  int64_t value = -1;
-  if (step != file.metadata().end()) {
-    std::from_chars(step->second.data(), step->second.data() + step->second.size(), value);
+Result<Updater> make_updater(model::Adapter& adapter, const formats::ModelSpec& spec, const LoraSettings& settings) {
+  auto* const masters = adapter.masters().mutable_data_ptr<float>();
+  std::vector<ParameterBlock> blocks;
+  for (size_t i = 0; i < adapter.targets().size(); ++i) {
+    const model::AdapterTarget& target = adapter.targets()[i];
+    const std::string path = model::module_path(target.layer, target.projection);
+    ParameterBlock block;
+    block.rows = target.rank;
+    block.name = path + ".lora_A";
+    block.offset = adapter.a(i).data() - masters;
+    block.columns = model::in_features(spec, target.projection);
+    blocks.push_back(block);
+    block.name = path + ".lora_B";
+    block.offset = adapter.b_transposed(i).data() - masters;
+    block.columns = model::out_features(spec, target.projection);
+    block.transposed = true;
+    blocks.push_back(block);
   }
-  if (value < 0) return invalid(fmt::format("{}: no step count: the checkpoint is damaged", path.string()));
-  return value;
+  const auto n = static_cast<size_t>(adapter.masters().numel());
+  const RunTasks run = [](int64_t count, const std::function<void(int64_t)>& task) {
+    ops::cpu::parallel_for(count, task);
+  };
+  return Updater::create(settings.optimization, std::move(blocks), {masters, n},
+                         {adapter.gradients().mutable_data_ptr<float>(), n}, run);
 }
 
 }  // namespace graft::training

@@ -3,18 +3,15 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
-#include <cmath>
-#include <cstring>
 #include <exception>
 #include <limits>
+#include <optional>
 
 #include "model/peft.h"
 #include "ops/cross_entropy.h"
 #include "runtime/executor/executor.h"
-#include "training/lora_session/adamw.h"
 #include "training/lora_session/adapter_files.h"
 
 namespace graft::training {
@@ -63,15 +60,18 @@ auto guarded(const char* what, const F& body) -> decltype(body()) {
 
 class LoraSession : public Session {
  public:
-  LoraSession(std::shared_ptr<const model::Decoder> decoder, LoraSettings settings, model::Adapter adapter)
-      : decoder_(std::move(decoder)), settings_(std::move(settings)), adapter_(std::move(adapter)) {
-    adapter_.repack();
-    exp_avg_ = at::zeros_like(adapter_.masters());
-    exp_avg_sq_ = at::zeros_like(adapter_.masters());
+  static Result<std::unique_ptr<Session>> create(std::shared_ptr<const model::Decoder> decoder, LoraSettings settings,
+                                                 model::Adapter adapter) {
+    auto session =
+        std::unique_ptr<LoraSession>(new LoraSession(std::move(decoder), std::move(settings), std::move(adapter)));
+    GRAFT_TRY(Updater updater, make_updater(session->adapter_, session->decoder_->spec(), session->settings_));
+    session->updater_.emplace(std::move(updater));
+    return std::unique_ptr<Session>(std::move(session));
   }
 
   Result<LossSum> forward_backward(const PackedBatch& batch, double scale, uint64_t dropout_stream) override {
     return guarded("a training step", [&]() -> Result<LossSum> {
+      show_trained();
       adapter_.set_dropout(static_cast<float>(settings_.peft.lora_dropout), dropout_stream);
       GRAFT_TRY(const ops::CrossEntropy loss, run(batch, scale, true));
       if (loss.loss.requires_grad()) loss.loss.backward();
@@ -82,6 +82,7 @@ class LoraSession : public Session {
   Result<LossSum> evaluate(const PackedBatch& batch) override {
     return guarded("an evaluation", [&]() -> Result<LossSum> {
       const at::NoGradGuard no_grad;
+      show_average();
       adapter_.set_dropout(0, 0);
       GRAFT_TRY(const ops::CrossEntropy loss, run(batch, 1.0, false));
       return LossSum{loss.loss_sum, static_cast<int64_t>(loss.losses.size())};
@@ -91,6 +92,7 @@ class LoraSession : public Session {
   Result<std::vector<float>> logprobs(const PackedBatch& batch) override {
     return guarded("scoring", [&]() -> Result<std::vector<float>> {
       const at::NoGradGuard no_grad;
+      show_average();
       adapter_.set_dropout(0, 0);
       GRAFT_TRY(const ops::CrossEntropy loss, run(batch, 1.0, false));
       std::vector<float> out(batch.tokens.size(), std::numeric_limits<float>::quiet_NaN());
@@ -102,38 +104,32 @@ class LoraSession : public Session {
     });
   }
 
-  Result<double> optim_step(const AdamWParams& params) override {
-    const int64_t n = adapter_.masters().numel();
-    auto* gradients = adapter_.gradients().mutable_data_ptr<float>();
-    const double norm = gradient_norm(gradients, n);
-    if (!std::isfinite(norm)) return norm;
-    double scale = 1.0;
-    if (params.max_grad_norm > 0 && norm > params.max_grad_norm) scale = params.max_grad_norm / (norm + 1e-6);
-    ++step_;
-    adamw_step({adapter_.masters().mutable_data_ptr<float>(), gradients, exp_avg_.mutable_data_ptr<float>(),
-                exp_avg_sq_.mutable_data_ptr<float>(), n},
-               params, step_, scale);
-    std::memset(gradients, 0, static_cast<size_t>(n) * sizeof(float));
+  Result<double> optim_step(const StepParams& params) override {
+    const double norm = updater_->step(params);
     adapter_.repack();
     return norm;
   }
 
-  Status save_state(const std::string& directory) override { return save_optimizer_state(directory, state()); }
+  Status save_state(const std::string& directory) override {
+    show_trained();
+    return updater_->save(directory);
+  }
 
   Status load_state(const std::string& directory) override {
-    GRAFT_TRY(step_, load_optimizer_state(directory, state()));
-    std::memset(adapter_.gradients().mutable_data_ptr(), 0, static_cast<size_t>(adapter_.gradients().nbytes()));
+    Status loaded = updater_->load(directory);
     adapter_.repack();
-    return {};
+    return loaded;
   }
 
   Status save_adapter(const std::string& directory) override {
+    show_average();
     return guarded("saving the adapter",
                    [&] { return model::write_peft(directory, settings_.peft, decoder_->spec(), adapter_); });
   }
 
   Result<std::shared_ptr<const runtime::AdapterWeights>> snapshot() override {
     return guarded("a snapshot of the adapter", [&]() -> Result<std::shared_ptr<const runtime::AdapterWeights>> {
+      show_average();
       model::Adapter copy(decoder_->spec(), adapter_.targets(), decoder_->dtype(), false);
       copy.masters().copy_(adapter_.masters());
       copy.repack();
@@ -149,7 +145,17 @@ class LoraSession : public Session {
   [[nodiscard]] int64_t trainable_parameters() const override { return adapter_.parameters(); }
 
  private:
-  OptimizerState state() { return {adapter_.masters(), exp_avg_, exp_avg_sq_, step_}; }
+  LoraSession(std::shared_ptr<const model::Decoder> decoder, LoraSettings settings, model::Adapter adapter)
+      : decoder_(std::move(decoder)), settings_(std::move(settings)), adapter_(std::move(adapter)) {
+    adapter_.repack();
+  }
+
+  void show_trained() {
+    if (updater_->show_trained()) adapter_.repack();
+  }
+  void show_average() {
+    if (updater_->show_average()) adapter_.repack();
+  }
 
   Result<ops::CrossEntropy> run(const PackedBatch& batch, double scale, bool track) {
     GRAFT_CHECK_OK(check_batch(batch, decoder_->spec()));
@@ -169,8 +175,7 @@ class LoraSession : public Session {
   std::shared_ptr<const model::Decoder> decoder_;
   LoraSettings settings_;
   model::Adapter adapter_;
-  at::Tensor exp_avg_, exp_avg_sq_;
-  int64_t step_ = 0;
+  std::optional<Updater> updater_;  // over the adapter's masters and gradients
 };
 
 }  // namespace
@@ -179,7 +184,7 @@ Result<std::unique_ptr<Session>> make_lora_session(std::shared_ptr<const model::
                                                    const LoraSettings& settings) {
   return guarded("setting up the adapter", [&]() -> Result<std::unique_ptr<Session>> {
     GRAFT_TRY(model::Adapter adapter, new_adapter(settings, decoder->spec(), decoder->dtype()));
-    return std::unique_ptr<Session>(std::make_unique<LoraSession>(decoder, settings, std::move(adapter)));
+    return LoraSession::create(decoder, settings, std::move(adapter));
   });
 }
 

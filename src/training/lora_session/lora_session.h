@@ -15,6 +15,7 @@ struct LoraSettings {
   formats::PeftConfig peft;
   uint64_t seed = 0;       // of the first weights
   std::string pretrained;  // PEFT directory to start from, or empty
+  Optimization optimization;
 };
 
 // A LoRA adapter over a decoder whose weights stay frozen. B starts at zero, A uniform as PEFT's

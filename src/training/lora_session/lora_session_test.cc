@@ -34,7 +34,8 @@ class LoraSessionTest : public testing::Test {
   }
   static std::vector<int32_t> tokens() { return expected_["tokens"].get<std::vector<int32_t>>(); }
 
-  static std::unique_ptr<Session> session(WeightDType dtype, double dropout = 0, const std::string& pretrained = "") {
+  static std::unique_ptr<Session> session(WeightDType dtype, double dropout = 0, const std::string& pretrained = "",
+                                          const Optimization& optimization = {AdamWSettings{.weight_decay = 0.01}}) {
     LoraSettings settings;
     settings.peft.r = 5;
     settings.peft.lora_alpha = 10;
@@ -43,6 +44,7 @@ class LoraSessionTest : public testing::Test {
     settings.peft.base_model_name_or_path = "tiny";
     settings.seed = 17;
     settings.pretrained = pretrained;
+    settings.optimization = optimization;
     auto made = make_lora_session(decoders_[dtype], settings);
     if (!made.ok()) ADD_FAILURE() << made.error().message;
     return made.ok() ? std::move(*made) : nullptr;
@@ -86,13 +88,7 @@ std::vector<float> next_token_logprobs(Session& session, const std::vector<int32
   return *scores;
 }
 
-AdamWParams adamw(double weight_decay = 0.01) {
-  AdamWParams params;
-  params.learning_rate = 0.02;
-  params.weight_decay = weight_decay;
-  params.max_grad_norm = 0.5;
-  return params;
-}
+constexpr StepParams kStep{0.02, 0.5};
 
 TEST_F(LoraSessionTest, StepsEqualTorchWithPeft) {
   const auto sequences = cut(tokens(), {70, 1, 33, 96});
@@ -115,7 +111,7 @@ TEST_F(LoraSessionTest, StepsEqualTorchWithPeft) {
     ASSERT_TRUE(loss.ok()) << loss.error().message;
     EXPECT_EQ(loss->tokens, labelled);
     EXPECT_NEAR(loss->loss, expected["losses"][step].get<double>(), 2e-3 * loss->loss);
-    const auto norm = trained->optim_step(adamw());
+    const auto norm = trained->optim_step(kStep);
     ASSERT_TRUE(norm.ok());
     EXPECT_NEAR(*norm, expected["norms"][step].get<double>(), 1e-2 * *norm);
   }
@@ -173,8 +169,8 @@ TEST_P(LoraSessionDtypeTest, TwoMicroBatchesEqualOne) {
     ASSERT_TRUE(whole->forward_backward(pack(sequences, 0), 1.0 / 197, 0).ok());
     ASSERT_TRUE(halves->forward_backward(pack({sequences[0], sequences[1]}, 0), 1.0 / 197, 0).ok());
     ASSERT_TRUE(halves->forward_backward(pack({sequences[2]}, 0), 1.0 / 197, 0).ok());
-    const auto a = whole->optim_step(adamw());
-    const auto b = halves->optim_step(adamw());
+    const auto a = whole->optim_step(kStep);
+    const auto b = halves->optim_step(kStep);
     EXPECT_NEAR(*a, *b, 1e-3 * *a);
   }
   const auto x = next_token_logprobs(*whole, tokens());
@@ -186,7 +182,7 @@ TEST_P(LoraSessionDtypeTest, PackedSequencesDoNotSeeEachOther) {
   const auto sequences = cut(tokens(), {17, 64, 119});
   const auto trained = session(GetParam());
   ASSERT_TRUE(trained->forward_backward(pack(sequences, 0), 0.01, 0).ok());
-  ASSERT_TRUE(trained->optim_step(adamw()).ok());
+  ASSERT_TRUE(trained->optim_step(kStep).ok());
   const auto packed = trained->logprobs(pack(sequences, 0));
   ASSERT_TRUE(packed.ok());
   size_t row = 0;
@@ -204,7 +200,7 @@ TEST_P(LoraSessionDtypeTest, ALoadedStateContinuesWithTheSameBits) {
   const auto undisturbed = session(GetParam(), 0.1);
   const auto step = [&](Session& s, uint64_t number) {
     ASSERT_TRUE(s.forward_backward(batch, 0.01, number).ok());
-    ASSERT_TRUE(s.optim_step(adamw()).ok());
+    ASSERT_TRUE(s.optim_step(kStep).ok());
   };
   for (uint64_t i = 0; i < 2; ++i) step(*undisturbed, i);
   const std::string folder = path("state");
@@ -220,10 +216,60 @@ TEST_P(LoraSessionDtypeTest, ALoadedStateContinuesWithTheSameBits) {
   EXPECT_NE(x, next_token_logprobs(*session(GetParam()), tokens()));
 }
 
+TEST_P(LoraSessionDtypeTest, EveryOptimizerLearnsAndContinuesWithTheSameBits) {
+  const PackedBatch batch = pack(cut(tokens(), {100, 100}), 2);
+  for (const OptimizerSettings& optimizer :
+       std::vector<OptimizerSettings>{AdamW8bitSettings{{}, 200}, LionSettings{}, AdafactorSettings{}, MuonSettings{},
+                                      SgdSettings{.momentum = 0.9}}) {
+    const Optimization optimization{.optimizer = optimizer, .loraplus_lr_ratio = 2, .ema_decay = 0.5};
+    const auto name = std::string(optimizer_name(optimizer));
+    const auto undisturbed = session(GetParam(), 0, "", optimization);
+    std::vector<double> losses;
+    const auto step = [&](Session& s) {
+      const auto loss = s.forward_backward(batch, 1.0 / 196, 0);
+      ASSERT_TRUE(loss.ok());
+      losses.push_back(loss->loss);
+      ASSERT_TRUE(s.optim_step({0.005, 1.0}).ok());
+      ASSERT_TRUE(s.evaluate(batch).ok());
+    };
+    for (int i = 0; i < 3; ++i) step(*undisturbed);
+    EXPECT_LT(losses.back(), losses.front()) << name;
+    const std::string folder = path("state-" + name + std::to_string(static_cast<int>(GetParam())));
+    ASSERT_TRUE(undisturbed->save_state(folder).ok());
+    const auto resumed = session(GetParam(), 0, "", optimization);
+    ASSERT_TRUE(resumed->load_state(folder).ok());
+    step(*undisturbed);
+    step(*resumed);
+    EXPECT_EQ(next_token_logprobs(*undisturbed, tokens()), next_token_logprobs(*resumed, tokens())) << name;
+    const auto other = session(GetParam())->load_state(folder);
+    ASSERT_FALSE(other.ok());
+    EXPECT_NE(other.error().message.find("of the optimizer " + name), std::string::npos) << other.error().message;
+  }
+}
+
+TEST_P(LoraSessionDtypeTest, TheAverageIsServedAndSavedAndTrainingIsNotDisturbed) {
+  const PackedBatch batch = pack({tokens()}, 0);
+  const auto plain = session(GetParam());
+  const auto averaged =
+      session(GetParam(), 0, "", {.optimizer = AdamWSettings{.weight_decay = 0.01}, .ema_decay = 0.5});
+  std::vector<float> behind;
+  for (int i = 0; i < 3; ++i) {
+    const auto x = plain->forward_backward(batch, 0.01, 0);
+    const auto y = averaged->forward_backward(batch, 0.01, 0);
+    EXPECT_EQ(x->loss, y->loss);
+    ASSERT_TRUE(plain->optim_step(kStep).ok() && averaged->optim_step(kStep).ok());
+    behind = next_token_logprobs(*averaged, tokens());
+  }
+  EXPECT_NE(behind, next_token_logprobs(*plain, tokens()));
+  const std::string saved = path("average" + std::to_string(static_cast<int>(GetParam())));
+  ASSERT_TRUE(averaged->save_adapter(saved).ok());
+  EXPECT_EQ(next_token_logprobs(*session(GetParam(), 0, saved), tokens()), behind);
+}
+
 TEST_P(LoraSessionDtypeTest, TheRuntimeComputesTheSameBitsAsTheSession) {
   const auto trained = session(GetParam());
   ASSERT_TRUE(trained->forward_backward(pack({tokens()}, 0), 0.01, 0).ok());
-  ASSERT_TRUE(trained->optim_step(adamw()).ok());
+  ASSERT_TRUE(trained->optim_step(kStep).ok());
   const auto expected = next_token_logprobs(*trained, tokens());
   const auto snapshot = trained->snapshot();
   const auto executor = trained->step_model(512);
@@ -252,7 +298,7 @@ TEST_P(LoraSessionDtypeTest, LogitsDoNotDependOnWhoSharesTheBatch) {
   std::vector<std::shared_ptr<const runtime::AdapterWeights>> adapters = {nullptr};
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(base->forward_backward(pack({tokens()}, 0), 0.01, 0).ok());
-    ASSERT_TRUE(base->optim_step(adamw()).ok());
+    ASSERT_TRUE(base->optim_step(kStep).ok());
     adapters.push_back(*base->snapshot());
   }
   const auto executor = std::move(*base->step_model(4096));
