@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "recipe/optimizer_config.h"
+#include "recipe/schedule_config.h"
 
 namespace graft::recipe {
 namespace {
@@ -306,17 +307,51 @@ void add_trainer_options(std::vector<Option>& table) {
                       "Steps between checkpoints; 0: after every epoch.", {.bounds = kAtLeastZero}));
   table.push_back(row("trainer.checkpoints_per_epoch", GRAFT_FIELD(trainer.checkpoints_per_epoch),
                       "Checkpoints in an epoch, instead of steps_per_checkpoint.", {.bounds = kAtLeastZero}));
-  table.push_back(row("trainer.learning_rate_scheduler.decay", GRAFT_FIELD(trainer.learning_rate_scheduler.decay),
-                      "How the rate falls to 0 after the warm-up. Null is constant: it does not.",
-                      {.choices = {"cosine", "linear", "constant"}}));
+  table.push_back(row("trainer.gradient_clipping.clipglobalnorm", GRAFT_FIELD(trainer.clipglobalnorm),
+                      "Largest norm of a step's gradient; null: no clipping.", {.bounds = kPositive}));
+}
+
+// A key that some kinds of decay have.
+template <class Access>
+Option schedule_row(const char* key, Access field, std::string help, Extras extras = {}) {
+  Option option = row(std::string("trainer.learning_rate_scheduler.") + key, field, std::move(help), std::move(extras));
+  option.applies = [key](const TrainingConfig& c) { return decay_has_key(c.trainer.learning_rate_scheduler, key); };
+  return option;
+}
+
+void add_schedule_options(std::vector<Option>& table) {
+  table.push_back(
+      row("trainer.learning_rate_scheduler.decay", GRAFT_FIELD(trainer.learning_rate_scheduler.decay),
+          "How the rate falls after the warm-up. Null is constant: it does not. `wsd` is constant until the "
+          "last decay_fraction of the steps.",
+          {.choices = {"cosine", "linear", "polynomial", "exponential", "wsd", "constant"}}));
   table.push_back(row("trainer.learning_rate_scheduler.warmup_fraction",
                       GRAFT_FIELD(trainer.learning_rate_scheduler.warmup_fraction),
                       "Share of all steps in which the rate rises from 0.", {.bounds = kFraction}));
   table.push_back(row("trainer.learning_rate_scheduler.warmup_evaluations",
                       GRAFT_FIELD(trainer.learning_rate_scheduler.warmup_evaluations),
                       "Length of the warm-up in evaluations, instead of warmup_fraction.", {.bounds = kAtLeastZero}));
-  table.push_back(row("trainer.gradient_clipping.clipglobalnorm", GRAFT_FIELD(trainer.clipglobalnorm),
-                      "Largest norm of a step's gradient; null: no clipping.", {.bounds = kPositive}));
+  table.push_back(schedule_row("eta_min", GRAFT_FIELD(trainer.learning_rate_scheduler.eta_min),
+                               "The rate in the end; cosine, linear, polynomial, wsd.", {.bounds = kFraction}));
+  table.push_back(schedule_row("t_0", GRAFT_FIELD(trainer.learning_rate_scheduler.t_0),
+                               "cosine: steps until it starts again. Null: it does not.",
+                               {.bounds = NumberBounds{.min = 1, .max = 1e15}}));
+  table.push_back(schedule_row("t_mult", GRAFT_FIELD(trainer.learning_rate_scheduler.t_mult),
+                               "cosine with t_0: how much longer each cycle is than the one before.",
+                               {.bounds = NumberBounds{.min = 1, .max = 1000}}));
+  table.push_back(schedule_row("power", GRAFT_FIELD(trainer.learning_rate_scheduler.power), "polynomial: its power.",
+                               {.from_graft = true, .bounds = kPositive}));
+  table.push_back(schedule_row("decay_fraction", GRAFT_FIELD(trainer.learning_rate_scheduler.decay_fraction),
+                               "wsd: the share of all steps, the last, in which the rate falls.",
+                               {.from_graft = true, .bounds = kFraction}));
+  table.push_back(schedule_row("decay_shape", GRAFT_FIELD(trainer.learning_rate_scheduler.decay_shape),
+                               "wsd: how it falls.", {.from_graft = true, .choices = {"linear", "1-sqrt", "cosine"}}));
+  table.push_back(schedule_row("decay_rate", GRAFT_FIELD(trainer.learning_rate_scheduler.decay_rate),
+                               "exponential: the factor of every decay_steps steps.", {.bounds = kRatio}));
+  table.push_back(schedule_row("decay_steps", GRAFT_FIELD(trainer.learning_rate_scheduler.decay_steps),
+                               "exponential: see decay_rate.", {.bounds = kAtLeastOne}));
+  table.push_back(schedule_row("staircase", GRAFT_FIELD(trainer.learning_rate_scheduler.staircase),
+                               "exponential: falls at once, every decay_steps steps."));
 }
 
 // A key that some types of optimizer have.
@@ -370,6 +405,9 @@ void add_optimizer_options(std::vector<Option>& table) {
                       "Keeps a moving average of the adapter with this decay (0.999, say), which is what is evaluated "
                       "and saved; 0: none.",
                       {.from_graft = true, .bounds = kBelowOne}));
+  table.push_back(row("trainer.keep_checkpoints", GRAFT_FIELD(trainer.keep_checkpoints),
+                      "The newest checkpoints that are kept; the best one is kept beside them.",
+                      {.from_graft = true, .bounds = NumberBounds{.min = 1, .max = 1e6}}));
 }
 
 void add_other_options(std::vector<Option>& table) {
@@ -402,6 +440,7 @@ std::span<const Option> options() {
     add_data_options(rows);
     add_adapter_options(rows);
     add_trainer_options(rows);
+    add_schedule_options(rows);
     add_optimizer_options(rows);
     add_other_options(rows);
     return rows;
@@ -450,12 +489,6 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"trainer.optimizer.block_wise", {"true"}, "8-bit moments always have a scale for each 256 of them"},
       {"trainer.optimizer.percentile_clipping", {"100"}, "not supported; use trainer.gradient_clipping"},
       {"trainer.learning_rate_scheduler.reduce_on_plateau", {"0"}, "not supported"},
-      {"trainer.learning_rate_scheduler.decay_rate", {}, "belongs to exponential decay, which is not supported"},
-      {"trainer.learning_rate_scheduler.decay_steps", {}, "belongs to exponential decay, which is not supported"},
-      {"trainer.learning_rate_scheduler.staircase", {"false"}, "belongs to exponential decay, which is not supported"},
-      {"trainer.learning_rate_scheduler.t_0", {}, "cosine decay has no restarts"},
-      {"trainer.learning_rate_scheduler.t_mult", {"1"}, "cosine decay has no restarts"},
-      {"trainer.learning_rate_scheduler.eta_min", {"0", "0.0"}, "decay always ends at 0"},
       {"generation.num_beams", {"1"}, "beam search is not supported"},
       {"generation.use_cache", {"true"}, "the cache is always used"},
       {"generation.min_new_tokens", {"0"}, "not supported"},

@@ -9,6 +9,7 @@
 #include "base/config_reader.h"
 #include "recipe/config_schema.h"
 #include "recipe/optimizer_config.h"
+#include "recipe/schedule_config.h"
 
 namespace graft::recipe {
 namespace {
@@ -157,11 +158,8 @@ void check_trainer(ConfigReader& root, TrainingConfig& config) {
     trainer.fail("checkpoints_per_epoch", "give steps_per_checkpoint or checkpoints_per_epoch, not both");
   }
   if (config.trainer.early_stop == 0) trainer.fail("early_stop", "must be at least 1, or -1 for never");
-  const auto& scheduler = config.trainer.learning_rate_scheduler;
-  if (scheduler.warmup_fraction > 0 && scheduler.warmup_evaluations > 0) {
-    trainer.section("learning_rate_scheduler")
-        .fail("warmup_evaluations", "give warmup_fraction or warmup_evaluations, not both");
-  }
+  ConfigReader scheduler = trainer.section("learning_rate_scheduler");
+  check_schedule(scheduler, config.trainer);
   ConfigReader optimizer = trainer.section("optimizer");
   resolve_optimizer(optimizer, config.trainer.optimizer);
 }

@@ -58,9 +58,18 @@ struct AdapterConfig {
 };
 
 struct SchedulerConfig {
-  std::optional<std::string> decay;  // cosine | linear | constant; null is constant
-  double warmup_fraction = 0.0;      // of all steps
-  double warmup_evaluations = 0.0;   // in evaluations
+  std::optional<std::string> decay;    // cosine | linear | polynomial | exponential | wsd | constant; null is constant
+  double warmup_fraction = 0.0;        // of all steps
+  double warmup_evaluations = 0.0;     // in evaluations
+  double eta_min = 0.0;                // the rate at the end; not of constant and exponential
+  std::optional<int64_t> t_0;          // cosine: steps until the first restart; null: no restarts
+  int64_t t_mult = 1;                  // cosine: each cycle is this times as long as the one before
+  double power = 1.0;                  // polynomial
+  double decay_fraction = 0.1;         // wsd: the share of all steps in which the rate falls
+  std::string decay_shape = "linear";  // wsd: linear | 1-sqrt | cosine
+  double decay_rate = 0.96;            // exponential
+  int64_t decay_steps = 10000;         // exponential
+  bool staircase = false;              // exponential
   bool operator==(const SchedulerConfig&) const = default;
 };
 
@@ -101,6 +110,7 @@ struct TrainerConfig {
   SchedulerConfig learning_rate_scheduler;
   OptimizerConfig optimizer;
   double ema_decay = 0.0;                      // of a moving average of the adapter; 0: none
+  int64_t keep_checkpoints = 2;                // the newest; the best is kept beside them
   std::optional<double> clipglobalnorm = 0.5;  // key gradient_clipping.clipglobalnorm; null: no clipping
   bool operator==(const TrainerConfig&) const = default;
 };

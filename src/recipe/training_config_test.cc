@@ -205,11 +205,36 @@ TEST(TrainingConfig, WhatAnOptimizerCannotHaveIsRefusedWithTheRemedy) {
   refused({"trainer.learning_rate_scheduler.warmup_fraction=1.5"}, "must be at most 1");
 }
 
+TEST(TrainingConfig, SchedulesHaveKeysOfTheirOwn) {
+  const auto error = [](std::vector<std::string> keys) {
+    for (std::string& key : keys) key = "trainer.learning_rate_scheduler." + key;
+    return error_of(kMinimal, keys);
+  };
+  for (const auto& good : std::vector<std::vector<std::string>>{
+           {"decay=cosine", "t_0=100", "t_mult=2", "eta_min=1e-5"},
+           {"decay=wsd", "decay_fraction=0.2", "decay_shape=1-sqrt", "warmup_fraction=0.1"},
+           {"decay=polynomial", "power=2", "eta_min=1e-7"},
+           {"decay=exponential", "decay_rate=0.9", "decay_steps=100", "staircase=true"},
+           {"decay=linear", "t_mult=1", "eta_min=0", "decay_rate=0.96", "decay_steps=10000", "staircase=false"}}) {
+    EXPECT_EQ(error(good), "no error") << good[0];
+  }
+  EXPECT_THAT(error({"decay=linear", "t_0=5"}),
+              HasSubstr("trainer.learning_rate_scheduler.t_0: belongs to decay: cosine; this run's decay is linear"));
+  EXPECT_THAT(error({"eta_min=1e-5"}), HasSubstr("belongs to decay: cosine, linear, polynomial, wsd"));
+  EXPECT_THAT(error({"decay=wsd", "power=2"}), HasSubstr("belongs to decay: polynomial"));
+  EXPECT_THAT(error({"decay=cosine", "t_mult=2"}), HasSubstr("needs t_0"));
+  EXPECT_THAT(error({"decay=cosine", "t_0=0"}), HasSubstr("must be at least 1"));
+  EXPECT_THAT(error({"decay=linear", "eta_min=0.5"}), HasSubstr("must be at most trainer.learning_rate, 0.001"));
+  EXPECT_THAT(error({"decay=wsd", "warmup_fraction=0.5", "decay_fraction=0.6"}), HasSubstr("not be more than 1"));
+  EXPECT_THAT(error({"decay=wsd", "decay_shape=cubic"}), HasSubstr("'cubic' is not one of linear, 1-sqrt, cosine"));
+  EXPECT_THAT(error({"decay=wds"}), HasSubstr("did you mean wsd?"));
+}
+
 TEST(TrainingConfig, WhatCannotBeHonouredIsRefusedNotIgnored) {
   const std::string minimal(kMinimal);
   for (const char* wrong :
        {"quantization={bits: 4}", "adapter.use_dora=true", "trainer.type=none", "backend=ray",
-        "trainer.eval_batch_size=2", "adapter.type=ia3", "trainer.learning_rate_scheduler.decay=exponential",
+        "trainer.eval_batch_size=2", "adapter.type=ia3", "trainer.learning_rate_scheduler.reduce_on_plateau=2",
         "adapter.postprocessor.merge_adapter_into_base_model=true", "generation.num_beams=4",
         "preprocessing.split.type=stratify", "adapter.bias_type=all", "backend.type=ray"}) {
     const std::string message = error_of(minimal, {wrong});

@@ -56,6 +56,7 @@ TrainerSettings trainer_settings(const recipe::TrainingConfig& config, const Tra
   settings.seed = static_cast<uint64_t>(config.random_seed);
   settings.evaluate_every = data.evaluate_every;
   settings.checkpoint_every = data.checkpoint_every;
+  settings.keep_checkpoints = static_cast<int32_t>(config.trainer.keep_checkpoints);
   settings.early_stop = static_cast<int32_t>(std::max<int64_t>(config.trainer.early_stop, 0));
   return settings;
 }
