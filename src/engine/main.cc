@@ -14,6 +14,7 @@
 #include "engine/prompt_command.h"
 #include "engine/serve_command.h"
 #include "training/eval_command.h"
+#include "training/predict_command.h"
 #include "training/train_command.h"
 
 namespace {
@@ -37,6 +38,7 @@ int run(int argc, char** argv) {
   graft::engine::add_import_command(app, &code);
   graft::training::add_train_command(app, graft::engine::open_base_model, code);
   graft::training::add_eval_command(app, graft::engine::open_base_model, code);
+  graft::training::add_predict_command(app, graft::engine::open_base_model, code);
   graft::engine::add_serve_command(app, &code);
   graft::engine::add_prompt_command(app, &code);
   graft::engine::add_merge_command(app, &code);

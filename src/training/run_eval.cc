@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/files.h"
-#include "recipe/prompt_template.h"
 #include "recipe/scoring.h"
 #include "serving/engine.h"
 #include "training/eval_rows.h"
@@ -20,50 +19,6 @@ namespace {
 constexpr int32_t kInFlight = 32;
 constexpr int64_t kMaxKvTokens = 32768;
 constexpr size_t kShownLabels = 12;
-
-// Without a config, the flags say how rows become prompts; without those, rows are {prompt, completion} or {messages}.
-Result<recipe::TrainingConfig> config_of_flags(const EvalOptions& options) {
-  if (!options.model) return invalid("name the model: --model NAME, or a config with base_model");
-  if (options.prompt_template.has_value() != options.label_column.has_value()) {
-    return invalid("--prompt-template and --label-column belong together: give both, or a config");
-  }
-  recipe::TrainingConfig config;
-  config.model_type = "llm";
-  if (!options.prompt_template) return config;
-  GRAFT_TRY(const auto prompt, recipe::PromptTemplate::parse(*options.prompt_template));
-  for (const std::string& column : prompt.columns()) config.input_features.push_back({column, "text"});
-  config.output_features.push_back({*options.label_column, "text"});
-  config.prompt.template_text = options.prompt_template;
-  return config;
-}
-
-Result<recipe::TrainingConfig> load_config(const EvalOptions& options) {
-  if (!options.config) {
-    if (!options.overrides.empty()) return invalid("--set changes a config: give one");
-    GRAFT_TRY(recipe::TrainingConfig config, config_of_flags(options));
-    if (options.dtype) config.trainer.dtype = *options.dtype;
-    config.base_model = *options.model;
-    return config;
-  }
-  if (options.prompt_template || options.label_column) {
-    return invalid("--prompt-template and --label-column stand in for a config: give one or the other");
-  }
-  std::vector<std::string> overrides = options.overrides;
-  if (options.dtype) overrides.push_back("trainer.dtype=" + *options.dtype);
-  GRAFT_TRY(recipe::TrainingConfig config, recipe::load_training_config(*options.config, overrides));
-  if (options.model) config.base_model = *options.model;
-  return config;
-}
-
-Status check_adapter(const EvalOptions& options) {
-  std::error_code error;
-  if (!options.adapter || fs::exists(fs::path(*options.adapter) / "adapter_config.json", error)) return {};
-  const bool job = fs::exists(fs::path(*options.adapter) / "adapter" / "adapter_config.json", error);
-  return not_found(
-      fmt::format("{}: has no adapter_config.json{}", *options.adapter,
-                  job ? "; did you mean " + (fs::path(*options.adapter) / "adapter").string() + "?"
-                      : "; --adapter names a PEFT directory, such as the adapter folder of a training run"));
-}
 
 struct LossTotal {
   double loss = 0;
@@ -86,10 +41,10 @@ class EvalVerb {
   EvalVerb(const EvalOptions& options, const VerbContext& context) : options_(options), context_(context) {}
 
   int run() {
-    auto config = load_config(options_);
+    auto config = load_row_config(options_, true);
     if (!config.ok()) return report_error(context_.err, config.error(), kExitWrongUse);
     config_ = std::move(config).value();
-    if (Status there = check_adapter(options_); !there.ok()) {
+    if (Status there = check_adapter(options_.adapter); !there.ok()) {
       return report_error(context_.err, there.error(), kExitWrongUse);
     }
     Status done = work();
