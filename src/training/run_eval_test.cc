@@ -135,6 +135,30 @@ TEST_F(RunEvalTest, WritesPredictions) {
   EXPECT_THAT(error(kExitFailed), HasSubstr("place.jsonl"));
 }
 
+TEST_F(RunEvalTest, MoreMetricsAndAPythonFile) {
+  write("length.py",
+        "def metric(prompt, completion, reference): return len(prompt) + 10 * (completion == reference)\n");
+  options_.metrics = {"token_f1", "exact_match", "json_validity", root_ / "length.py"};
+  options_.output = root_ / "predictions.jsonl";
+  const auto metrics = result()["metrics"];
+  EXPECT_EQ(metrics["exact_match"], 0.75);
+  EXPECT_EQ(metrics["token_f1"], 0.75);
+  EXPECT_EQ(metrics["json_validity"], 0.0);
+  EXPECT_EQ(metrics["length"], (5 + 5 + 4 + 5 + 2 * 10) / 4.0);
+  std::ifstream file(root_ / "predictions.jsonl");
+  std::string line;
+  std::getline(file, line);
+  EXPECT_EQ((*parse_json(line))["metrics"]["length"], 15);
+  options_.json = false;
+  ASSERT_EQ(run(), kExitDone) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("length      9.7500"));
+  options_.json = true;
+  write("length.py", "def metric(prompt, completion, reference): return 1 / (len(prompt) - 4)\n");
+  EXPECT_THAT(error(kExitFailed), AllOf(HasSubstr("row 3: "), HasSubstr("ZeroDivisionError")));
+  options_.metrics = {"rougel"};
+  EXPECT_THAT(error(kExitWrongUse), AllOf(HasSubstr("--metric: 'rougel' is no metric"), HasSubstr("rouge_l")));
+}
+
 TEST_F(RunEvalTest, ReadsRowsAsTheConfigSays) {
   write("run.yaml", R"(model_type: llm
 base_model: toy
