@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "recipe/optimizer_config.h"
+#include "recipe/row_shape.h"
 #include "recipe/schedule_config.h"
 
 namespace graft::recipe {
@@ -215,34 +216,47 @@ void add_data_options(std::vector<Option>& table) {
   table.push_back(row("model_type", GRAFT_FIELD(model_type), "Always `llm`. Required.", {.choices = {"llm"}}));
   table.push_back(row("base_model", GRAFT_FIELD(base_model),
                       "The model to fine-tune: the name of an imported model, or a path. Required."));
-  table.push_back(row("dataset", GRAFT_FIELD(dataset),
-                      "The data file (jsonl, json or csv). `--dataset` on the command line wins.",
-                      {.from_graft = true}));
+  table.push_back(
+      row("dataset", GRAFT_FIELD(dataset),
+          "The data file: json, jsonl, csv, tsv, xlsx, parquet or arrow. `--dataset` on the command line wins.",
+          {.from_graft = true}));
   table.push_back(row("prompt.template", GRAFT_FIELD(prompt.template_text),
                       "The prompt, with `{column}` where a column's text belongs; `{{` and `}}` are braces. Null: the "
                       "only input feature as it is."));
   table.push_back(row("prompt.apply_chat_template", GRAFT_FIELD(prompt.apply_chat_template),
                       "Wrap prompt and completion into the model's chat template, as a user and an assistant message.",
                       {.from_graft = true}));
-  table.push_back(row("preprocessing.row_format", GRAFT_FIELD(preprocessing.row_format),
-                      "What a row is: `columns` (features and template of this file), `prompt_completion` (columns "
-                      "prompt and completion) or `messages` (column messages: a chat). `auto`: columns where this file "
-                      "has a template or features, otherwise by the names of the columns.",
-                      {.from_graft = true, .choices = {"auto", "columns", "prompt_completion", "messages"}}));
-  table.push_back(row("preprocessing.split.type", GRAFT_FIELD(preprocessing.split.type),
-                      "`random` by probabilities, or `fixed` by a column.", {.choices = {"random", "fixed"}}));
+  table.push_back(
+      row("preprocessing.row_format", GRAFT_FIELD(preprocessing.row_format),
+          "What a row is: see \"Rows\" below. `auto`: `columns` where this file has a template or features, "
+          "otherwise by the names of the columns.",
+          {.from_graft = true, .choices = row_format_names()}));
+  table.push_back(
+      row("preprocessing.split.type", GRAFT_FIELD(preprocessing.split.type),
+          "`random` by probabilities; `fixed` by a column; `stratify`: by probabilities within each value of "
+          "a column, the label; `auto`: `fixed` where the first row's column says where it belongs, "
+          "otherwise `random`.",
+          {.choices = {"auto", "random", "fixed", "stratify"}}));
   table.push_back(row("preprocessing.split.probabilities", GRAFT_FIELD(preprocessing.split.probabilities),
                       "Shares of train, validation and test rows; they add up to 1.", {.bounds = kFraction}));
-  table.push_back(row("preprocessing.split.column", GRAFT_FIELD(preprocessing.split.column),
-                      "For `fixed`: the column that holds 0 (train), 1 (validation) or 2 (test)."));
+  table.push_back(
+      row("preprocessing.split.column", GRAFT_FIELD(preprocessing.split.column),
+          "For `fixed` and `auto`: the column that holds 0, 1 or 2, or the words train (training), "
+          "validation (valid, val, dev, evaluation, eval) or test, in any case. For `stratify`: the label's "
+          "column; where it is left out, the output feature."));
   table.push_back(row("preprocessing.sample_ratio", GRAFT_FIELD(preprocessing.sample_ratio),
                       "The share of the rows to use, drawn by random_seed.", {.bounds = kRatio}));
   table.push_back(row("preprocessing.global_max_sequence_length", GRAFT_FIELD(preprocessing.global_max_sequence_length),
                       "Longest row, in tokens. Null: the model's context.", {.bounds = kTokens}));
   table.push_back(row("preprocessing.overlong_rows", GRAFT_FIELD(preprocessing.overlong_rows),
                       "Rows that are longer: `truncate` (the beginning of the prompt goes first, then the end of the "
-                      "completion), `drop`, or `refuse` to start. Counts are reported.",
+                      "completion; documents are cut into pieces), `drop`, or `refuse` to start. Counts are reported.",
                       {.from_graft = true, .choices = {"truncate", "drop", "refuse"}}));
+  table.push_back(
+      row("preprocessing.invalid_rows", GRAFT_FIELD(preprocessing.invalid_rows),
+          "Rows that cannot be learned from (a column is missing, roles out of order, nothing carries loss): "
+          "`refuse` to start, or `drop` them and count the reasons.",
+          {.from_graft = true, .choices = {"refuse", "drop"}}));
 }
 
 void add_adapter_options(std::vector<Option>& table) {

@@ -98,18 +98,19 @@ Json& section_schema(Json& root, const std::string& path, std::string& key) {
   return *section;
 }
 
-Json features_schema(const char* help) {
+Json features_schema(const char* help, const std::vector<std::string>& types) {
   return {{"type", "array"},
           {"description", help},
           {"items",
            {{"type", "object"},
             {"additionalProperties", false},
             {"required", {"name"}},
-            {"properties", {{"name", {{"type", "string"}}}, {"type", {{"const", "text"}}}}}}}};
+            {"properties", {{"name", {{"type", "string"}}}, {"type", {{"type", "string"}, {"enum", types}}}}}}}};
 }
 
 constexpr const char* kInputHelp = "The columns that make the prompt.";
-constexpr const char* kOutputHelp = "The column to learn: exactly one.";
+constexpr const char* kOutputHelp =
+    "The column to learn: exactly one. Type `category` makes it one of a few labels (classification).";
 
 std::string default_text(const Option& option) {
   if (is_required(option.path)) return "required";
@@ -143,22 +144,42 @@ Where graft differs from Ludwig, results included:
 | `trainer.optimizer.type` | `adam` | `adamw`; the same while `weight_decay` is 0 |
 | `generation.top_p` | `1.0` | null, which is the same |
 | rows longer than the context | cut at the end | `preprocessing.overlong_rows` |
+| `preprocessing.split.type` | `random` | `auto`: a column `split` is used where there is one |
 | unknown keys | dropped | errors |
 
 )";
 
 constexpr const char* kRows = R"(## Rows
 
-| rows | prompt | completion |
+| `row_format` | columns | what is learned, after what |
 |---|---|---|
-| `columns` | `prompt.template` filled with the row's columns, or the only input feature | the output feature's column |
-| `prompt_completion` | column `prompt` | column `completion` |
-| `messages` | everything else | every assistant turn, with the token that ends it |
+| `columns` | those of `prompt.template` (or the only input feature), and the output feature | the output feature's column, after the prompt |
+| `prompt_completion` | `prompt`, `completion` | the completion, after the prompt |
+| `alpaca` | `instruction`, `output`; `input`, which may be empty or absent | the output, after Stanford Alpaca's wording around instruction and input |
+| `question_answer` | `question`, `answer` | a space and the answer, after `Question: ...`, a line break and `Answer:` |
+| `messages` | `messages` (a list of {role, content, tool_calls}), `tools` | every assistant turn, with the token that ends it |
+| `sharegpt` | `conversations` (a list of {from, value}: human, gpt, system, tool or observation, function_call), `system`, `tools` | the same |
+| `text` | `text` | all of it, and the end-of-sequence token: continued pretraining |
+
+With `row_format: auto` the columns of the first row say which it is. Where they fit several shapes, that is an error
+that names them.
 
 Prompt and completion are tokenised apart and put together, so nothing is added between them: a completion that should
 begin with a space has one in the data (or the template ends in one). The prompt gets what the tokenizer puts in front
 of a text (such as BOS); the completion ends in the model's end-of-sequence token, which is learned too. Special tokens
-in prompts and completions count as such; in messages they never do.
+in prompts, completions and documents count as such; in messages they never do. With `prompt.apply_chat_template`, the
+user's message is the prompt, the question, or the instruction with the input below it after an empty line.
+
+Chats: what the template prints inside `{% generation %}` is learned, where it has such blocks, and otherwise each
+assistant turn. The system's message comes first, user and assistant take turns, and what tools answer follows an
+assistant message with `tool_calls`. `tools` is a list of function definitions, or its JSON text, with parameters in JSON
+Schema; the template shows them to the model.
+
+Documents are packed one after the other, and attention never crosses from one into the next. One that is longer than
+the limit is cut into pieces; a piece begins with the last token of the one before, so that every token is learned.
+
+An output feature of type `category` is a label: the prompt alone is tokenised, and the labels are those of the training
+rows, in alphabetical order. A validation or test row with another label is an error.
 )";
 
 std::string section_of(const std::string& path) {
@@ -182,8 +203,8 @@ std::string config_schema_json() {
                {"additionalProperties", false},
                {"required", {"model_type", "base_model", "adapter"}},
                {"properties", Json::object()}};
-  root["properties"]["input_features"] = features_schema(kInputHelp);
-  root["properties"]["output_features"] = features_schema(kOutputHelp);
+  root["properties"]["input_features"] = features_schema(kInputHelp, {"text"});
+  root["properties"]["output_features"] = features_schema(kOutputHelp, {"text", "category"});
   for (const Option& option : options()) {
     std::string key;
     Json& section = section_schema(root, option.path, key);
@@ -203,7 +224,8 @@ std::string config_schema_markdown() {
   std::string text = kIntroduction;
   text += "## Top level\n\n" + table_head();
   text += fmt::format("| `input_features` | list of {{name, type: text}} | `[]` | Ludwig | {} |\n", kInputHelp);
-  text += fmt::format("| `output_features` | list of {{name, type: text}} | `[]` | Ludwig | {} |\n", kOutputHelp);
+  text += fmt::format("| `output_features` | list of {{name, type: text or category}} | `[]` | Ludwig | {} |\n",
+                      kOutputHelp);
   const auto add = [&](const Option& option) {
     text += fmt::format("| `{}` | {} | {} | {} | {} |\n", option.path, allowed_text(option), default_text(option),
                         option.from_graft ? "graft" : "Ludwig", option.help);

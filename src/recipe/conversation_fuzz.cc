@@ -1,5 +1,6 @@
-// libFuzzer: the bytes are a row of a dataset in JSON: a conversation, or prompt and completion. It becomes tokens by
-// a template of ChatML's shape; what is supervised must lie within them.
+// libFuzzer: the bytes are a row of a dataset in JSON, of any shape that is understood by its columns: chats in both
+// spellings with tools, pairs, documents. It becomes tokens by a template of ChatML's shape; what is supervised must
+// lie within them, and something must be. A document's pieces must hold every token once.
 
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +15,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kTemplate =
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
     "{% for call in m.tool_calls or [] %}{{ call | tojson }}{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
@@ -73,11 +74,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!columns.ok() || !columns->is_object()) return 0;
   auto reader = graft::recipe::RowReader::create(parts.config);
   if (!reader.ok()) give_up(reader.error().message);
-  const auto row = reader->read({.number = 1, .line = 1, .columns = std::move(*columns)});
+  const graft::formats::DatasetRow given = {.number = 1, .line = 1, .columns = std::move(*columns)};
+  if (!reader->decide(given).ok()) return 0;
+  const auto row = reader->read(given);
   if (!row.ok()) return 0;
   (void)parts.encoder->prompt(*row);
   const auto example = parts.encoder->encode(*row);
   if (!example.ok()) return 0;
   if (example->tokens.size() != example->supervised.size() || example->tokens.empty()) std::abort();
+  const int64_t learned = graft::recipe::supervised_tokens(*example);
+  if (learned == 0) std::abort();
+  if (!row->document) return 0;
+  int64_t in_pieces = 0;
+  for (const auto& piece : graft::recipe::cut_document(*example, 7)) {
+    if (piece.tokens.size() > 7) std::abort();
+    in_pieces += graft::recipe::supervised_tokens(piece);
+  }
+  if (in_pieces != learned) std::abort();
   return 0;
 }

@@ -5,28 +5,18 @@
 #include <algorithm>
 #include <optional>
 #include <span>
+#include <unordered_map>
 
 #include "base/digest.h"
-#include "base/philox.h"
 #include "base/strings.h"
-#include "recipe/random_streams.h"
-#include "recipe/row_reader.h"
+#include "recipe/encode_row.h"
 
 namespace graft::recipe {
 namespace {
 
-double draw(uint64_t seed, RandomUse use, int64_t row) {
-  return PhiloxStream(seed, random_stream(use, static_cast<uint64_t>(row))).next_double();
-}
-
-Result<Split> fixed_split(const formats::DatasetRow& row, const std::string& column) {
-  GRAFT_TRY(const std::string value, column_text(row, column));
-  if (value == "0") return Split::kTrain;
-  if (value == "1") return Split::kValidation;
-  if (value == "2") return Split::kTest;
-  return invalid(fmt::format("row {}: column '{}' is '{}': expected 0 (train), 1 (validation) or 2 (test)", row.number,
-                             printable(column, 60), printable(value, 40)));
-}
+constexpr size_t kMostReasons = 20;
+constexpr size_t kCandidates = 256;  // rows among which samples are looked for where the splits come last
+constexpr size_t kCandidateBytes = size_t{8} << 20;
 
 std::string digest_of(std::span<const Example> examples) {
   Sha256 digest;
@@ -38,100 +28,204 @@ std::string digest_of(std::span<const Example> examples) {
     add(&length, sizeof length);
     add(example.tokens.data(), length * sizeof(int32_t));
     add(example.supervised.data(), length);
+    if (example.label >= 0) add(&example.label, sizeof example.label);
   }
   return digest.hex();
 }
 
+// "row 17: messages[2]: ..." -> "messages[]: ...", so that equal reasons are counted together.
+std::string reason_of(const std::string& message) {
+  const size_t colon = message.starts_with("row ") ? message.find(": ") : std::string::npos;
+  std::string reason = colon == std::string::npos ? message : message.substr(colon + 2);
+  std::string result;
+  for (size_t i = 0; i < reason.size(); ++i) {
+    const bool index = i > 0 && reason[i] >= '0' && reason[i] <= '9' && (result.ends_with('['));
+    if (!index) result += reason[i];
+  }
+  return printable(result, 200);
+}
+
+size_t bytes_of(const RowText& text) {
+  size_t bytes = text.prompt.size() + text.completion.size() + (text.document ? text.document->size() : 0);
+  if (text.is_chat()) bytes += text.messages.dump().size();
+  return bytes;
+}
+
+// Takes the outcomes in the order of the rows.
 class Preparation {
  public:
-  Preparation(const TrainingConfig& config, const RowEncoder& encoder, const PrepareOptions& options)
-      : config_(config),
-        encoder_(encoder),
-        options_(options),
-        limit_(longest_row(config, options.max_length)),
-        seed_(static_cast<uint64_t>(config.random_seed)) {}
+  Preparation(const TrainingConfig& config, const RowEncoder& encoder, const PrepareOptions& options,
+              const RowPipeline& pipeline)
+      : config_(config), encoder_(encoder), options_(options), pipeline_(pipeline) {
+    data_.shape = pipeline.shape();
+  }
 
-  Status add(RowReader& rows, const formats::DatasetRow& row) {
+  Status add(EncodedRow row) {
     ++data_.rows;
-    const double ratio = config_.preprocessing.sample_ratio;
-    if (ratio < 1.0 && draw(seed_, RandomUse::kSample, row.number) >= ratio) {
-      ++data_.sampled_out;
-      return {};
+    switch (row.state) {
+      case EncodedRow::State::kRefused:
+        return row.error;
+      case EncodedRow::State::kInvalid:
+        return leave_out(row.error);
+      case EncodedRow::State::kSampledOut:
+        ++data_.sampled_out;
+        return {};
+      case EncodedRow::State::kTooLong:
+        ++data_.dropped;
+        return {};
+      case EncodedRow::State::kEncoded:
+        break;
     }
-    GRAFT_TRY(const RowText text, rows.read(row));
-    GRAFT_TRY(const Split split, split_of(row));
-    GRAFT_TRY(Example example, encoder_.encode(text));
-    GRAFT_TRY(const bool fits, shorten(example));
-    if (!fits) return {};
-    GRAFT_CHECK_OK(keep_prompt(text, split));
-    data_.longest = std::max(data_.longest, static_cast<int64_t>(example.tokens.size()));
-    examples_of(split).push_back(std::move(example));
+    keep(std::move(row));
     return {};
   }
 
   Result<PreparedData> finish(const std::string& name) {
-    if (data_.rows == 0) return invalid(name + ": has no rows");
-    if (data_.train.empty()) {
-      return invalid(
-          fmt::format("{}: none of its {} rows is left to train on ({} left out by sample_ratio, {} too long, "
-                      "{} for validation, {} for test); see preprocessing",
-                      name, data_.rows, data_.sampled_out, data_.dropped, data_.validation.size(), data_.test.size()));
+    if (pipeline_.stratifies()) split_by_group();
+    for (size_t i = 0; i < examples_.size(); ++i) {
+      examples_of(data_.records[record_of_[i]].split).push_back(std::move(examples_[i]));
     }
+    if (data_.train.empty()) return nothing_left(name);
+    if (Status known = name_labels(); !known.ok()) return at(name, known.error());
     data_.digest = digest_of(data_.train);
+    if (pipeline_.stratifies()) choose_candidates();
     if (data_.validation.empty()) data_.prompts = std::move(train_prompts_);
     return std::move(data_);
   }
 
  private:
+  [[nodiscard]] Error nothing_left(const std::string& name) const {
+    return invalid(fmt::format(
+        "{}: none of its {} rows is left to train on ({} left out by sample_ratio, {} too long, {} invalid, {} for "
+        "validation, {} for test); see preprocessing{}",
+        name, data_.rows, data_.sampled_out, data_.dropped, data_.invalid, data_.validation.size(), data_.test.size(),
+        data_.invalid > 0 ? "; " + data_.first_invalid : std::string()));
+  }
+
   std::vector<Example>& examples_of(Split split) {
     if (split == Split::kTrain) return data_.train;
     return split == Split::kValidation ? data_.validation : data_.test;
   }
 
-  Result<Split> split_of(const formats::DatasetRow& row) const {
-    const SplitConfig& split = config_.preprocessing.split;
-    if (split.type == "fixed") return fixed_split(row, split.column);
-    return random_split(seed_, row.number, split.probabilities);
+  Status leave_out(const Error& error) {
+    if (config_.preprocessing.invalid_rows == "refuse") return error;
+    if (data_.invalid++ == 0) data_.first_invalid = error.message;
+    std::string reason = reason_of(error.message);
+    auto& reasons = data_.invalid_reasons;
+    if (!reasons.contains(reason) && reasons.size() >= kMostReasons) reason = "other reasons";
+    ++reasons[reason];
+    return {};
   }
 
-  // False: the row is left out.
-  Result<bool> shorten(Example& example) {
-    const auto length = static_cast<int64_t>(example.tokens.size());
-    const std::string& policy = config_.preprocessing.overlong_rows;
-    if (length > limit_ && policy == "refuse") {
-      return invalid(
-          fmt::format("row {}: {} tokens, {} are allowed; shorten it, or set preprocessing.overlong_rows to "
-                      "truncate or drop",
-                      example.row, length, limit_));
+  void keep(EncodedRow row) {
+    data_.truncated += row.record.shortened && !row.text.document ? 1 : 0;
+    data_.cut += row.record.shortened && row.text.document ? 1 : 0;
+    if (row.text.is_labelled) row.pieces.front().label = number_of(row.text.completion, label_numbers_, labels_);
+    if (pipeline_.stratifies()) groups_.push_back(number_of(row.group, group_numbers_, group_names_));
+    for (Example& piece : row.pieces) {
+      data_.longest = std::max(data_.longest, static_cast<int64_t>(piece.tokens.size()));
+      record_of_.push_back(data_.records.size());
+      examples_.push_back(std::move(piece));
     }
-    if (length > limit_ && policy == "drop") {
-      ++data_.dropped;
-      return false;
+    if (pipeline_.stratifies()) {
+      keep_candidate(std::move(row.text));
+    } else {
+      keep_prompt(row.text, row.record.split);
     }
-    if (truncate(example, limit_, encoder_.tokenizer())) ++data_.truncated;
-    if (supervised_tokens(example) == 0) {
-      return invalid(fmt::format("row {}: no token carries loss after shortening to {} tokens", example.row, limit_));
-    }
-    return true;
+    data_.records.push_back(row.record);
   }
 
-  Status keep_prompt(const RowText& text, Split split) {
+  // In the order in which they were seen.
+  static int32_t number_of(const std::string& name, std::unordered_map<std::string, int32_t>& numbers,
+                           std::vector<std::string>& names) {
+    const auto [place, is_new] = numbers.try_emplace(name, static_cast<int32_t>(names.size()));
+    if (is_new) names.push_back(name);
+    return place->second;
+  }
+
+  void split_by_group() {
+    const auto splits = stratified_split(groups_, static_cast<uint64_t>(config_.random_seed),
+                                         config_.preprocessing.split.probabilities);
+    for (size_t i = 0; i < splits.size(); ++i) data_.records[i].split = splits[i];
+  }
+
+  // Labels get their numbers by name, and only the train rows have a say.
+  Status name_labels() {
+    if (labels_.empty()) return {};
+    std::vector<bool> seen(labels_.size());
+    for (const Example& example : data_.train) seen[static_cast<size_t>(example.label)] = true;
+    for (size_t i = 0; i < labels_.size(); ++i) {
+      if (seen[i]) data_.labels.push_back(labels_[i]);
+    }
+    std::sort(data_.labels.begin(), data_.labels.end());
+    std::vector<int32_t> number(labels_.size(), -1);
+    for (size_t i = 0; i < labels_.size(); ++i) {
+      if (!seen[i]) continue;
+      const auto place = std::lower_bound(data_.labels.begin(), data_.labels.end(), labels_[i]);
+      number[i] = static_cast<int32_t>(place - data_.labels.begin());
+    }
+    GRAFT_CHECK_OK(check_unseen(data_.validation, number, "validation"));
+    GRAFT_CHECK_OK(check_unseen(data_.test, number, "test"));
+    for (auto* examples : {&data_.train, &data_.validation, &data_.test}) {
+      for (Example& example : *examples) example.label = number[static_cast<size_t>(example.label)];
+    }
+    return {};
+  }
+
+  Status check_unseen(const std::vector<Example>& examples, const std::vector<int32_t>& number, const char* what) {
+    std::vector<std::string> unseen;
+    int64_t first = 0;
+    for (const Example& example : examples) {
+      const auto label = static_cast<size_t>(example.label);
+      if (number[label] >= 0) continue;
+      const std::string name = "'" + printable(labels_[label], 40) + "'";
+      if (std::find(unseen.begin(), unseen.end(), name) != unseen.end()) continue;
+      if (unseen.empty()) first = example.row;
+      unseen.push_back(name);
+      if (unseen.size() == 10) break;
+    }
+    if (unseen.empty()) return {};
+    return invalid(
+        fmt::format("row {}: a {} row has a label that no training row has ({}); add training rows with it, split by "
+                    "preprocessing.split.type: stratify, or correct the label",
+                    first, what, join(unseen, ", ")));
+  }
+
+  void keep_prompt(const RowText& text, Split split) {
     std::vector<PromptExample>& prompts = split == Split::kValidation ? data_.prompts : train_prompts_;
-    if (split == Split::kTest || prompts.size() >= options_.prompt_count) return {};
+    if (split == Split::kTest || prompts.size() >= options_.prompt_count || text.document) return;
     auto prompt = encoder_.prompt(text);
     // An answer that is not plain text has no sample to compare with, and a prompt that was cut asks something else.
-    if (!prompt.ok() || static_cast<int64_t>(prompt->tokens.size()) >= limit_) return {};
+    if (!prompt.ok() || static_cast<int64_t>(prompt->tokens.size()) >= pipeline_.limit()) return;
     prompts.push_back(std::move(prompt).value());
-    return {};
+  }
+
+  void keep_candidate(RowText text) {
+    const size_t bytes = bytes_of(text);
+    if (candidates_.size() >= kCandidates || candidate_bytes_ + bytes > kCandidateBytes) return;
+    candidate_bytes_ += bytes;
+    candidates_.push_back({data_.records.size(), std::move(text)});
+  }
+
+  void choose_candidates() {
+    for (const auto& [record, text] : candidates_) keep_prompt(text, data_.records[record].split);
   }
 
   const TrainingConfig& config_;
   const RowEncoder& encoder_;
   PrepareOptions options_;
-  int64_t limit_;
-  uint64_t seed_;
+  const RowPipeline& pipeline_;
   PreparedData data_;
+  std::vector<Example> examples_;
+  std::vector<size_t> record_of_;  // of each example
   std::vector<PromptExample> train_prompts_;
+  std::unordered_map<std::string, int32_t> label_numbers_;
+  std::vector<std::string> labels_;
+  std::unordered_map<std::string, int32_t> group_numbers_;
+  std::vector<std::string> group_names_;
+  std::vector<int32_t> groups_;  // of each record
+  std::vector<std::pair<size_t, RowText>> candidates_;
+  size_t candidate_bytes_ = 0;
 };
 
 }  // namespace
@@ -140,23 +234,18 @@ int64_t longest_row(const TrainingConfig& config, int64_t context) {
   return std::min(context, config.preprocessing.global_max_sequence_length.value_or(context));
 }
 
-Split random_split(uint64_t seed, int64_t row, const std::vector<double>& probabilities) {
-  const double at = draw(seed, RandomUse::kSplit, row);
-  // A share of 0 gets nothing, however the sum of the others was rounded.
-  if (at < probabilities[0] || (probabilities[1] == 0 && probabilities[2] == 0)) return Split::kTrain;
-  if (at < probabilities[0] + probabilities[1] || probabilities[2] == 0) return Split::kValidation;
-  return Split::kTest;
-}
-
 Result<PreparedData> prepare(const TrainingConfig& config, const RowEncoder& encoder, formats::DatasetReader& reader,
                              const std::string& name, const PrepareOptions& options) {
-  GRAFT_TRY(RowReader rows, RowReader::create(config));
-  Preparation preparation(config, encoder, options);
-  while (true) {
-    GRAFT_TRY(const std::optional<formats::DatasetRow> row, reader.next());
-    if (!row) return preparation.finish(name);
-    if (Status added = preparation.add(rows, *row); !added.ok()) return at(name, added.error());
+  GRAFT_TRY(std::optional<formats::DatasetRow> row, reader.next());
+  if (!row) return invalid(name + ": has no rows");
+  const auto pipeline = RowPipeline::create(config, encoder, options.max_length, *row);
+  if (!pipeline.ok()) return at(name, pipeline.error());
+  Preparation preparation(config, encoder, options, *pipeline);
+  while (row) {
+    if (Status added = preparation.add(pipeline->encode(*row)); !added.ok()) return at(name, added.error());
+    GRAFT_TRY(row, reader.next());
   }
+  return preparation.finish(name);
 }
 
 }  // namespace graft::recipe

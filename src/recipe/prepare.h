@@ -2,17 +2,28 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "formats/dataset.h"
 #include "recipe/row_encoder.h"
+#include "recipe/split.h"
 #include "recipe/training_config.h"
 
 namespace graft::recipe {
 
-enum class Split { kTrain, kValidation, kTest };
+// What is remembered of a row that was encoded, in the order of the file.
+struct RowRecord {
+  int64_t row = 0;     // from 1
+  int64_t tokens = 0;  // before anything was shortened
+  uint64_t exact = 0;  // digest of what it says: equal rows have equal ones
+  uint64_t near = 0;   // the same without case (ASCII) and with white space made one space
+  Split split = Split::kTrain;
+  bool shortened = false;
+};
 
 // A data file, made ready.
 struct PreparedData {
@@ -22,12 +33,19 @@ struct PreparedData {
   // The validation rows again (the first train rows where there are none), as a model is asked: for samples.
   std::vector<PromptExample> prompts;
 
-  int64_t rows = 0;         // read
-  int64_t sampled_out = 0;  // left out by preprocessing.sample_ratio
-  int64_t truncated = 0;    // shortened to the longest length
-  int64_t dropped = 0;      // left out for being longer
-  int64_t longest = 0;      // tokens of the longest example, after shortening
-  std::string digest;       // SHA-256 over the train examples: what a data cursor belongs to
+  RowShape shape = RowShape::kColumns;
+  int64_t rows = 0;                                // read
+  int64_t sampled_out = 0;                         // left out by preprocessing.sample_ratio
+  int64_t truncated = 0;                           // shortened to the longest length
+  int64_t cut = 0;                                 // documents cut into pieces
+  int64_t dropped = 0;                             // left out for being longer
+  int64_t invalid = 0;                             // left out by preprocessing.invalid_rows
+  int64_t longest = 0;                             // tokens of the longest example, after shortening
+  std::map<std::string, int64_t> invalid_reasons;  // -> rows
+  std::string first_invalid;                       // the whole message of the first one
+  std::vector<std::string> labels;                 // classification: of the training rows, sorted
+  std::vector<RowRecord> records;                  // of the rows that became examples
+  std::string digest;                              // SHA-256 over the train examples: what a data cursor belongs to
 };
 
 struct PrepareOptions {
@@ -39,11 +57,8 @@ struct PrepareOptions {
 int64_t longest_row(const TrainingConfig& config, int64_t context);
 
 // Reads all rows, one at a time. Errors name the file by `name`, the row and the remedy: missing columns, empty rows,
-// nothing to learn, rows too long where they are refused, no rows at all.
+// nothing to learn, rows too long where they are refused, labels that no training row has, no rows at all.
 Result<PreparedData> prepare(const TrainingConfig& config, const RowEncoder& encoder, formats::DatasetReader& reader,
                              const std::string& name, const PrepareOptions& options);
-
-// Where the row with this number goes: a function of (seed, number), so that it does not depend on the other rows.
-Split random_split(uint64_t seed, int64_t row, const std::vector<double>& probabilities);
 
 }  // namespace graft::recipe

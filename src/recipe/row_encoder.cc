@@ -22,6 +22,29 @@ Json first_messages(const Json& messages, size_t count) {
 
 bool is_assistant(const Json& message) { return message["role"] == "assistant"; }
 
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+
+// A character that `text` does not hold, of those for private use.
+std::string unused_character(const std::string& text) {
+  std::string mark = "\xEE\x80\x80";  // U+E000
+  while (text.find(mark) != std::string::npos && mark[2] != '\xBF') ++mark[2];
+  return mark;
+}
+
+// Where `marked`, which is `text` but for one place that reads `mark` in it, differs from it. Nothing where that is not
+// so.
+std::optional<text::ProtectedSpan> place_of_mark(const std::string& text, const std::string& marked,
+                                                 const std::string& mark) {
+  const size_t begin = marked.find(mark);
+  if (begin == std::string::npos) return std::nullopt;
+  const size_t after = marked.size() - begin - mark.size();  // bytes behind it
+  if (begin + after > text.size() || text.compare(0, begin, marked, 0, begin) != 0 ||
+      text.compare(text.size() - after, after, marked, begin + mark.size(), after) != 0) {
+    return std::nullopt;
+  }
+  return text::ProtectedSpan{begin, text.size() - after};
+}
+
 }  // namespace
 
 Result<RowEncoder> RowEncoder::create(ModelText model, bool apply_chat_template) {
@@ -45,6 +68,8 @@ Result<Example> RowEncoder::encode(const RowText& row) const {
         "row {}: messages, but the model has no chat template; use a chat model, or rows of prompt and completion",
         row.row));
   }
+  if (row.document) return encode_document(row);
+  if (row.is_labelled) return encode_prompt(row);
   if (!row.is_chat() && !wrap_) return encode_pair(row);
   return encode_chat(row, row.is_chat() ? row.messages : as_messages(row));
 }
@@ -62,9 +87,28 @@ Result<Example> RowEncoder::encode_pair(const RowText& row) const {
   return example;
 }
 
+Example RowEncoder::encode_document(const RowText& row) const {
+  Example example;
+  example.row = row.row;
+  example.tokens = model_.tokenizer->encode(*row.document).ids;
+  example.tokens.push_back(model_.eos_token_ids.front());
+  example.supervised.assign(example.tokens.size(), 1);
+  example.supervised.front() = 0;  // nothing comes before it
+  return example;
+}
+
+Result<Example> RowEncoder::encode_prompt(const RowText& row) const {
+  GRAFT_TRY(PromptExample asked, prompt(row));
+  Example example;
+  example.row = row.row;
+  example.tokens = std::move(asked.tokens);
+  example.supervised.assign(example.tokens.size(), 0);
+  return example;
+}
+
 Result<text::RenderedChat> RowEncoder::render(const RowText& row, const Json& messages,
                                               bool add_generation_prompt) const {
-  auto rendered = model_.chat(messages, add_generation_prompt);
+  auto rendered = model_.chat(messages, row.tools, add_generation_prompt);
   if (!rendered.ok()) return at(fmt::format("row {}: chat template", row.row), rendered.error());
   return rendered;
 }
@@ -84,15 +128,75 @@ Result<text::ProtectedSpan> RowEncoder::turn_span(const RowText& row, const Json
   return text::ProtectedSpan{before.text.size(), with.text.size()};
 }
 
-// Marks the tokens of an assistant turn up to the first end-of-sequence token; line ends that the template writes after
-// it are not the assistant's.
+// Marks the tokens of an assistant turn, one that only ends in it included, up to the first end-of-sequence token; line
+// ends that the template writes after it are not the assistant's.
 void RowEncoder::supervise(Example& example, const text::Encoding& encoding, const text::ProtectedSpan& span) const {
   for (size_t i = 0; i < encoding.ids.size(); ++i) {
-    if (encoding.offsets[i].first < span.begin) continue;
+    if (encoding.offsets[i].second <= span.begin) continue;
     if (encoding.offsets[i].first >= span.end) break;
     example.supervised[i] = 1;
     if (is_eos(encoding.ids[i])) break;
   }
+}
+
+Result<text::ProtectedSpan> RowEncoder::content_span(const RowText& row, const Json& messages, size_t index,
+                                                     const std::string& whole) const {
+  const Error unclear = invalid(fmt::format(
+      "row {}: it is unclear what of messages[{}] the chat template shows; split the row so that it ends there",
+      row.row, index));
+  const auto content = messages[index].find("content");
+  if (content == messages[index].end() || !content->is_string() || messages[index].contains("tool_calls")) {
+    return unclear;
+  }
+  const std::string mark = unused_character(whole);
+  Json marked = messages;
+  marked[index]["content"] = mark;
+  GRAFT_TRY(const text::RenderedChat rendered, render(row, marked, false));
+  const auto place = place_of_mark(whole, rendered.text, mark);
+  if (!place) return unclear;
+  return *place;
+}
+
+// Marks the tokens of an assistant's content, and the end-of-sequence token that comes after it.
+void RowEncoder::supervise_content(Example& example, const text::Encoding& encoding, const std::string& whole,
+                                   const text::ProtectedSpan& span) const {
+  size_t i = 0;
+  while (i < encoding.ids.size() && encoding.offsets[i].second <= span.begin) ++i;
+  for (; i < encoding.ids.size() && encoding.offsets[i].first < span.end; ++i) example.supervised[i] = 1;
+  for (size_t end = i; end < encoding.ids.size(); ++end) {
+    const auto [from, to] = encoding.offsets[end];
+    if (is_eos(encoding.ids[end])) {
+      std::fill(example.supervised.begin() + static_cast<std::ptrdiff_t>(i),
+                example.supervised.begin() + static_cast<std::ptrdiff_t>(end) + 1, uint8_t{1});
+      return;
+    }
+    if (!is_blank(std::string_view(whole).substr(from, to - from))) return;
+  }
+}
+
+Status RowEncoder::supervise_turns(const RowText& row, const Json& messages, const std::string& whole,
+                                   const text::Encoding& encoding, Example& example) const {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (!is_assistant(messages[i])) continue;
+    if (const auto turn = turn_span(row, messages, i, whole); turn.ok()) {
+      supervise(example, encoding, *turn);
+    } else if (const auto content = content_span(row, messages, i, whole); content.ok()) {
+      supervise_content(example, encoding, whole, *content);
+    } else {
+      return turn.error();
+    }
+  }
+  return {};
+}
+
+// Whether the last thing, but for white space, is an end-of-sequence token.
+bool RowEncoder::ends(const Example& example) const {
+  for (size_t i = example.tokens.size(); i > 0; --i) {
+    const int32_t id = example.tokens[i - 1];
+    if (is_eos(id)) return true;
+    if (!is_blank(model_.tokenizer->decode(std::span(&id, 1), /*skip_special_tokens=*/false))) return false;
+  }
+  return false;
 }
 
 Result<Example> RowEncoder::encode_chat(const RowText& row, const Json& messages) const {
@@ -105,11 +209,7 @@ Result<Example> RowEncoder::encode_chat(const RowText& row, const Json& messages
   if (whole.marks_generation) {
     example.supervised = text::token_mask(encoding, whole.generated);
   } else {
-    for (size_t i = 0; i < messages.size(); ++i) {
-      if (!is_assistant(messages[i])) continue;
-      GRAFT_TRY(const text::ProtectedSpan span, turn_span(row, messages, i, whole.text));
-      supervise(example, encoding, span);
-    }
+    GRAFT_CHECK_OK(supervise_turns(row, messages, whole.text, encoding, example));
   }
   if (supervised_tokens(example) == 0) {
     const char* why =
@@ -117,7 +217,7 @@ Result<Example> RowEncoder::encode_chat(const RowText& row, const Json& messages
     return invalid(fmt::format("row {}: no token carries loss: the chat template {}", row.row, why));
   }
   // A template that ends an answer with nothing leaves the model without a way to stop.
-  if (example.supervised.back() != 0 && !is_eos(example.tokens.back())) {
+  if (example.supervised.back() != 0 && !ends(example)) {
     example.tokens.push_back(model_.eos_token_ids.front());
     example.supervised.push_back(1);
   }
@@ -127,6 +227,9 @@ Result<Example> RowEncoder::encode_chat(const RowText& row, const Json& messages
 Result<PromptExample> RowEncoder::prompt(const RowText& row) const {
   PromptExample example;
   example.row = row.row;
+  if (row.document) {
+    return invalid(fmt::format("row {}: a document asks nothing; score rows with an answer", row.row));
+  }
   if (!row.is_chat() && !wrap_) {
     example.prompt = row.prompt;
     example.reference = row.completion;
@@ -139,7 +242,8 @@ Result<PromptExample> RowEncoder::prompt(const RowText& row) const {
   while (last > 0 && !is_assistant(messages[last - 1])) --last;
   if (last == 0) return invalid(fmt::format("row {}: no message of the assistant", row.row));
   const Json& answer = messages[last - 1];
-  if (!answer.contains("content") || !answer["content"].is_string()) {
+  const bool calls = answer.contains("tool_calls") && !answer["tool_calls"].empty();
+  if (calls || !answer.contains("content") || !answer["content"].is_string()) {
     return invalid(fmt::format("row {}: the assistant's last message is not plain text", row.row));
   }
   GRAFT_TRY(const text::RenderedChat before, render(row, first_messages(messages, last - 1), true));

@@ -75,7 +75,8 @@ TEST_F(RowEncoding, MessageContentsNeverCountAsSpecialTokens) {
 }
 
 TEST_F(RowEncoding, TemplateWithoutAnEndTokenGetsOne) {
-  const ChatRenderer plain = [](const nlohmann::ordered_json& messages, bool add_generation_prompt) {
+  const ChatRenderer plain = [](const nlohmann::ordered_json& messages, const nlohmann::ordered_json& /*tools*/,
+                                bool add_generation_prompt) {
     text::RenderedChat rendered;
     for (const auto& message : messages) {
       rendered.text += message["role"] == "user" ? "U:" : "A:";
@@ -90,7 +91,8 @@ TEST_F(RowEncoding, TemplateWithoutAnEndTokenGetsOne) {
 }
 
 TEST_F(RowEncoding, TemplateThatHidesTheAssistantIsAHardError) {
-  const ChatRenderer silent = [](const nlohmann::ordered_json& /*messages*/, bool /*add_generation_prompt*/) {
+  const ChatRenderer silent = [](const nlohmann::ordered_json& /*messages*/, const nlohmann::ordered_json& /*tools*/,
+                                 bool /*prompt*/) {
     return Result<text::RenderedChat>(text::RenderedChat{"<s>hello", {}});
   };
   EXPECT_THAT(shown(encoder(silent).encode(
@@ -98,13 +100,31 @@ TEST_F(RowEncoding, TemplateThatHidesTheAssistantIsAHardError) {
               HasSubstr("row 7: no token carries loss"));
 }
 
-TEST_F(RowEncoding, TemplateThatRewritesEarlierTurnsIsAnError) {
-  const ChatRenderer rewriting = [](const nlohmann::ordered_json& messages, bool add_generation_prompt) {
-    auto rendered = render_chatml(messages, add_generation_prompt);
-    rendered->text.insert(0, std::to_string(messages.size()));
+TEST_F(RowEncoding, TurnsOfATemplateThatRewritesEarlierOnesAreFoundByTheirContents) {
+  const ChatRenderer rewriting = [](const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
+                                    bool add_generation_prompt) {
+    auto rendered = render_chatml(messages, tools, add_generation_prompt);
+    const std::string number = std::to_string(messages.size());
+    rendered->text.insert(0, number);
+    for (auto& span : rendered->content) span = {span.begin + number.size(), span.end + number.size()};
     return rendered;
   };
-  EXPECT_THAT(shown(encoder(rewriting).encode(
+  EXPECT_EQ(
+      shown(encoder(rewriting).encode(chat(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+                    {"role": "user", "content": "a"}, {"role": "assistant", "content": "<|im_end|>"}])"))),
+      "4<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[b<|im_end|>]]\n"
+      "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n[[<|im_end|><|im_end|>]]\n");
+}
+
+TEST_F(RowEncoding, ATemplateThatShowsATurnInTwoPlacesIsAnError) {
+  const ChatRenderer twice = [](const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
+                                bool add_generation_prompt) {
+    auto rendered = render_chatml(messages, tools, add_generation_prompt);
+    rendered->text.insert(0, std::to_string(messages.size()) + messages.back()["content"].get<std::string>());
+    rendered->content.clear();
+    return rendered;
+  };
+  EXPECT_THAT(shown(encoder(twice).encode(
                   chat(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])"))),
               HasSubstr("row 7: the chat template renders messages[1] differently"));
 }
@@ -141,7 +161,8 @@ TEST_F(RowEncoding, GenerationBlocksThatPrintNothingAreAHardError) {
 }
 
 TEST_F(RowEncoding, TemplatesOwnErrorsNameTheRow) {
-  const ChatRenderer failing = [](const nlohmann::ordered_json& /*messages*/, bool /*add_generation_prompt*/) {
+  const ChatRenderer failing = [](const nlohmann::ordered_json& /*messages*/, const nlohmann::ordered_json& /*tools*/,
+                                  bool /*prompt*/) {
     return Result<text::RenderedChat>(invalid("roles must alternate"));
   };
   EXPECT_EQ(shown(encoder(failing).encode(chat(R"([{"role": "assistant", "content": "b"}])"))),

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 
-#include "base/json.h"
 #include "base/strings.h"
+#include "recipe/conversation.h"
+#include "recipe/tool_schema.h"
 
 namespace graft::recipe {
 namespace {
@@ -20,40 +21,12 @@ std::vector<std::string> column_names(const formats::DatasetRow& row) {
   return names;
 }
 
-Error missing_column(const formats::DatasetRow& row, const std::string& column) {
+Error missing_column(const formats::DatasetRow& row, std::string_view column) {
   const auto names = column_names(row);
   const auto meant = did_you_mean(column, names);
   return invalid(fmt::format("{}: column '{}' missing; columns are {}{}", row_name(row), printable(column, 60),
                              names.empty() ? "none" : join(names, ", "),
                              meant ? "; did you mean " + *meant + "?" : ""));
-}
-
-Status check_message(const Json& message, const std::string& place) {
-  if (!message.is_object()) return invalid(place + ": expected an object {role, content}");
-  const auto role = message.find("role");
-  if (role == message.end() || !role->is_string()) return invalid(place + ": 'role' is missing or not a string");
-  const auto content = message.find("content");
-  const bool assistant = role->get_ref<const std::string&>() == "assistant";
-  if (content != message.end() && content->is_string()) {
-    if (assistant && content->get_ref<const std::string&>().empty() && !message.contains("tool_calls")) {
-      return invalid(place + ": the assistant's content is empty: there is nothing to learn");
-    }
-    return {};
-  }
-  if (content != message.end() && content->is_array()) return {};  // parts: the template's business
-  if (message.contains("tool_calls")) return {};
-  return invalid(place + ": 'content' is missing or not a string");
-}
-
-Status check_messages(const Json& messages, const std::string& row) {
-  if (!messages.is_array() || messages.empty()) return invalid(row + ": 'messages' must be a list that is not empty");
-  bool assistant = false;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    GRAFT_CHECK_OK(check_message(messages[i], fmt::format("{}: messages[{}]", row, i)));
-    assistant = assistant || messages[i]["role"] == "assistant";
-  }
-  if (!assistant) return invalid(row + ": no message of the assistant: there is nothing to learn");
-  return {};
 }
 
 Status check_pair(const RowText& text, const std::string& prompt_name, const std::string& completion_name) {
@@ -83,9 +56,69 @@ Status check_template(const PromptTemplate& prompt, const TrainingConfig& config
   return {};
 }
 
+// Absent, null and empty text are nothing.
+Result<std::string> optional_text(const formats::DatasetRow& row, std::string_view column) {
+  const auto cell = row.columns.find(column);
+  if (cell == row.columns.end() || cell->is_null()) return std::string();
+  return column_text(row, column);
+}
+
+// Absent is null.
+Json optional_cell(const formats::DatasetRow& row, std::string_view column) {
+  const auto cell = row.columns.find(column);
+  return cell == row.columns.end() ? Json() : *cell;
+}
+
+Result<RowText> read_prompt_completion(const formats::DatasetRow& row) {
+  RowText text;
+  text.row = row.number;
+  GRAFT_TRY(text.prompt, column_text(row, "prompt"));
+  GRAFT_TRY(text.completion, column_text(row, "completion"));
+  GRAFT_CHECK_OK(check_pair(text, "column 'prompt'", "column 'completion'"));
+  return text;
+}
+
+Result<RowText> read_document(const formats::DatasetRow& row) {
+  RowText text;
+  text.row = row.number;
+  GRAFT_TRY(text.document, column_text(row, "text"));
+  if (text.document->empty()) {
+    return invalid(fmt::format("row {}: column 'text' is empty: there is nothing to learn", row.number));
+  }
+  return text;
+}
+
+Result<RowText> read_chat(const formats::DatasetRow& row, RowShape shape) {
+  const std::string_view column = shape == RowShape::kShareGpt ? "conversations" : "messages";
+  const auto cell = row.columns.find(column);
+  if (cell == row.columns.end()) return missing_column(row, column);
+  RowText text;
+  text.row = row.number;
+  auto messages =
+      shape == RowShape::kShareGpt ? read_sharegpt(*cell, optional_cell(row, "system")) : read_messages(*cell);
+  if (!messages.ok()) return at(row_name(row), messages.error());
+  text.messages = std::move(messages).value();
+  auto tools = read_tools(optional_cell(row, "tools"));
+  if (!tools.ok()) return at(row_name(row), tools.error());
+  text.tools = std::move(tools).value();
+  return text;
+}
+
+// The wording that Alpaca's data was made and is trained with.
+std::string alpaca_prompt(const std::string& instruction, const std::string& input) {
+  if (input.empty()) {
+    return "Below is an instruction that describes a task. Write a response that appropriately completes the "
+           "request.\n\n### Instruction:\n" +
+           instruction + "\n\n### Response:\n";
+  }
+  return "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+         "response that appropriately completes the request.\n\n### Instruction:\n" +
+         instruction + "\n\n### Input:\n" + input + "\n\n### Response:\n";
+}
+
 }  // namespace
 
-Result<std::string> column_text(const formats::DatasetRow& row, const std::string& column) {
+Result<std::string> column_text(const formats::DatasetRow& row, std::string_view column) {
   const auto cell = row.columns.find(column);
   if (cell == row.columns.end()) return missing_column(row, column);
   if (cell->is_string()) return cell->get<std::string>();
@@ -98,13 +131,14 @@ Result<std::string> column_text(const formats::DatasetRow& row, const std::strin
 
 Result<RowReader> RowReader::create(const TrainingConfig& config) {
   RowReader reader;
+  reader.wrap_ = config.prompt.apply_chat_template;
   const std::string& format = config.preprocessing.row_format;
-  if (format == "messages") reader.shape_ = Shape::kMessages;
-  if (format == "prompt_completion") reader.shape_ = Shape::kPromptCompletion;
+  if (format != "auto") reader.shape_ = shape_named(format);
   if (format == "columns" || !config.output_features.empty() || config.prompt.template_text) {
-    reader.shape_ = Shape::kColumns;
+    reader.shape_ = RowShape::kColumns;
     if (config.output_features.size() != 1) return invalid("output_features: exactly one is needed");
     reader.output_ = config.output_features[0].name;
+    reader.labelled_ = config.output_features[0].type == "category";
     if (config.prompt.template_text) {
       GRAFT_TRY(reader.template_, PromptTemplate::parse(*config.prompt.template_text));
       GRAFT_CHECK_OK(check_template(reader.template_, config));
@@ -117,55 +151,69 @@ Result<RowReader> RowReader::create(const TrainingConfig& config) {
 }
 
 Status RowReader::decide(const formats::DatasetRow& row) {
-  if (row.columns.contains("messages")) {
-    shape_ = Shape::kMessages;
-  } else if (row.columns.contains("prompt") && row.columns.contains("completion")) {
-    shape_ = Shape::kPromptCompletion;
-  } else {
-    return invalid(
-        fmt::format("{}: neither a column 'messages' nor 'prompt' and 'completion' (columns are {}); name "
-                    "your columns with prompt.template and output_features",
-                    row_name(row), join(column_names(row), ", ")));
-  }
+  if (shape_) return {};
+  auto shape = detect_shape(row.columns);
+  if (!shape.ok()) return at(row_name(row), shape.error());
+  shape_ = *shape;
   return {};
 }
 
-Result<RowText> RowReader::read(const formats::DatasetRow& row) {
-  if (shape_ == Shape::kUndecided) GRAFT_CHECK_OK(decide(row));
-  if (shape_ == Shape::kMessages) return read_messages(row);
-  return shape_ == Shape::kColumns ? read_columns(row) : read_prompt_completion(row);
+Result<RowText> RowReader::read(const formats::DatasetRow& row) const {
+  if (!shape_) return internal_error("a row was read before the shape of the rows was decided");
+  switch (*shape_) {
+    case RowShape::kColumns:
+      return read_columns(row);
+    case RowShape::kPromptCompletion:
+      return read_prompt_completion(row);
+    case RowShape::kAlpaca:
+      return read_alpaca(row);
+    case RowShape::kQuestionAnswer:
+      return read_question_answer(row);
+    case RowShape::kMessages:
+    case RowShape::kShareGpt:
+      return read_chat(row, *shape_);
+    case RowShape::kText:
+      return read_document(row);
+  }
+  return internal_error("no such shape of rows");
 }
 
 Result<RowText> RowReader::read_columns(const formats::DatasetRow& row) const {
   RowText text;
   text.row = row.number;
+  text.is_labelled = labelled_;
   GRAFT_TRY(text.prompt, template_.fill([&](const std::string& column) { return column_text(row, column); }));
   GRAFT_TRY(text.completion, column_text(row, output_));
   GRAFT_CHECK_OK(check_pair(text, "the prompt", fmt::format("column '{}'", printable(output_, 60))));
   return text;
 }
 
-Result<RowText> RowReader::read_prompt_completion(const formats::DatasetRow& row) const {
+Result<RowText> RowReader::read_alpaca(const formats::DatasetRow& row) const {
+  GRAFT_TRY(const std::string instruction, column_text(row, "instruction"));
+  GRAFT_TRY(const std::string input, optional_text(row, "input"));
   RowText text;
   text.row = row.number;
-  GRAFT_TRY(text.prompt, column_text(row, "prompt"));
-  GRAFT_TRY(text.completion, column_text(row, "completion"));
-  GRAFT_CHECK_OK(check_pair(text, "column 'prompt'", "column 'completion'"));
+  text.prompt = instruction;
+  GRAFT_TRY(text.completion, column_text(row, "output"));
+  GRAFT_CHECK_OK(check_pair(text, "column 'instruction'", "column 'output'"));
+  if (!wrap_) {
+    text.prompt = alpaca_prompt(instruction, input);
+  } else if (!input.empty()) {
+    text.prompt += "\n\n" + input;
+  }
   return text;
 }
 
-Result<RowText> RowReader::read_messages(const formats::DatasetRow& row) {
-  const auto cell = row.columns.find("messages");
-  if (cell == row.columns.end()) return missing_column(row, "messages");
+Result<RowText> RowReader::read_question_answer(const formats::DatasetRow& row) const {
   RowText text;
   text.row = row.number;
-  text.messages = *cell;
-  if (cell->is_string()) {  // a cell of a CSV
-    auto parsed = parse_ordered_json(cell->get_ref<const std::string&>());
-    if (!parsed.ok()) return at(row_name(row) + ": column 'messages'", parsed.error());
-    text.messages = std::move(parsed).value();
+  GRAFT_TRY(text.prompt, column_text(row, "question"));
+  GRAFT_TRY(text.completion, column_text(row, "answer"));
+  GRAFT_CHECK_OK(check_pair(text, "column 'question'", "column 'answer'"));
+  if (!wrap_) {
+    text.prompt = "Question: " + text.prompt + "\nAnswer:";
+    text.completion.insert(0, " ");
   }
-  GRAFT_CHECK_OK(check_messages(text.messages, row_name(row)));
   return text;
 }
 

@@ -72,7 +72,8 @@ inline std::unique_ptr<text::Tokenizer> test_tokenizer(bool bos = true) {
   return made.ok() ? std::move(made).value() : nullptr;
 }
 
-inline Result<text::RenderedChat> render_chatml(const nlohmann::ordered_json& messages, bool add_generation_prompt) {
+inline Result<text::RenderedChat> render_chatml(const nlohmann::ordered_json& messages,
+                                                const nlohmann::ordered_json& /*tools*/, bool add_generation_prompt) {
   text::RenderedChat chat;
   for (const auto& message : messages) {
     chat.text += "<|im_start|>" + message["role"].get<std::string>() + "\n";

@@ -33,7 +33,7 @@ Place find_place(const ConfigReader& root, const std::string& path) {
   return {section, path.substr(begin)};
 }
 
-std::vector<Feature> read_features(ConfigReader& root, const std::string& key) {
+std::vector<Feature> read_features(ConfigReader& root, const std::string& key, bool may_be_category) {
   std::vector<Feature> features;
   for (auto& section : root.sections(key)) {
     Feature feature;
@@ -42,9 +42,13 @@ std::vector<Feature> read_features(ConfigReader& root, const std::string& key) {
     } else if (!section.has("name")) {
       section.fail("name", "is required: the column's name");
     }
-    const auto type = section.string("type");
-    if (type && *type != "text") {
-      section.fail("type", "only text features are supported: a language model reads and writes text");
+    const std::string type = section.string("type").value_or("text");
+    if (type == "category" && may_be_category) {
+      feature.type = type;
+    } else if (type != "text") {
+      section.fail("type", may_be_category
+                               ? "only text and category are supported: a language model writes text or picks a label"
+                               : "only text features are supported: a language model reads text");
     }
     for (const char* other : {"preprocessing", "encoder", "decoder", "loss"}) {
       const ConfigNode* node = section.node(other);
@@ -139,11 +143,25 @@ void resolve_step_size(ConfigReader& root, TrainerConfig& trainer) {
   if (!trainer.max_batch_tokens && !trainer.effective_batch_size) trainer.max_batch_tokens = kDefaultBatchTokens;
 }
 
+// The label's column is the output feature, unless another is named.
+void resolve_stratify(ConfigReader& root, TrainingConfig& config) {
+  SplitConfig& split = config.preprocessing.split;
+  if (split.type != "stratify") return;
+  ConfigReader section = root.section("preprocessing").section("split");
+  if (section.has("column") && !section.is_null("column")) return;
+  if (config.output_features.size() == 1) {
+    split.column = config.output_features[0].name;
+  } else {
+    section.fail("column", "is required with type: stratify: the column that holds the label");
+  }
+}
+
 void check_data(ConfigReader& root, TrainingConfig& config) {
   if (config.model_type.empty() && !root.has("model_type"))
     root.fail("model_type", "is required: write model_type: llm");
   if (config.base_model.empty()) root.fail("base_model", "is required: the model to fine-tune");
   check_features(root, config);
+  resolve_stratify(root, config);
   const auto& split = config.preprocessing.split;
   const double sum = std::accumulate(split.probabilities.begin(), split.probabilities.end(), 0.0);
   ConfigReader section = root.section("preprocessing").section("split");
@@ -192,8 +210,8 @@ Result<TrainingConfig> read_training_config(const ConfigTree& tree) {
   const ConfigTree shaped = tree.with_root(normalised(tree.root()));
   ConfigReader root(shaped);
   TrainingConfig config;
-  config.input_features = read_features(root, "input_features");
-  config.output_features = read_features(root, "output_features");
+  config.input_features = read_features(root, "input_features", false);
+  config.output_features = read_features(root, "output_features", true);
   for (const Option& option : options()) {
     Place place = find_place(root, option.path);
     option.read(config, place.section, place.key);

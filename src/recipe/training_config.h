@@ -11,10 +11,10 @@
 
 namespace graft::recipe {
 
-// A column of the data. graft trains language models: its type is always text.
+// A column of the data.
 struct Feature {
   std::string name;
-  std::string type = "text";
+  std::string type = "text";  // text; of an output feature also category: one of a few labels, which is classification
   bool operator==(const Feature&) const = default;
 };
 
@@ -25,18 +25,19 @@ struct PromptConfig {
 };
 
 struct SplitConfig {
-  std::string type = "random";                          // random | fixed
-  std::vector<double> probabilities = {0.7, 0.1, 0.2};  // train, validation, test; random only
-  std::string column = "split";                         // fixed only: 0 train, 1 validation, 2 test
+  std::string type = "auto";                            // auto | random | fixed | stratify; see recipe/split.h
+  std::vector<double> probabilities = {0.7, 0.1, 0.2};  // train, validation, test; random and stratify
+  std::string column = "split";  // fixed: says where a row belongs; stratify: the label (resolved: the output feature)
   bool operator==(const SplitConfig&) const = default;
 };
 
 struct PreprocessingConfig {
-  std::string row_format = "auto";  // auto | columns | prompt_completion | messages
+  std::string row_format = "auto";  // or a name of recipe/row_shape.h
   SplitConfig split;
   double sample_ratio = 1.0;
   std::optional<int64_t> global_max_sequence_length;  // tokens; the model's context where it is absent or shorter
   std::string overlong_rows = "truncate";             // truncate | drop | refuse
+  std::string invalid_rows = "refuse";                // refuse | drop
   bool operator==(const PreprocessingConfig&) const = default;
 };
 

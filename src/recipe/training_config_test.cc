@@ -112,6 +112,13 @@ TEST(TrainingConfig, AutoIsLudwigsWordForUnset) {
   EXPECT_EQ(config->trainer.effective_batch_size, 2);
 }
 
+TEST(TrainingConfig, AStratifiedSplitIsByTheOutputFeatureUnlessAColumnIsNamed) {
+  const auto config = read(kTypical, {"preprocessing.split.type=stratify"});
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->preprocessing.split.column, "label");
+  EXPECT_EQ(read(kTypical, {"preprocessing.split={type: stratify, column: kind}"})->preprocessing.split.column, "kind");
+}
+
 TEST(TrainingConfig, UnknownKeysAreErrorsWithLineAndSuggestion) {
   EXPECT_EQ(error_of(std::string(kMinimal) + "trainer:\n  learning_rat: 1\n"),
             "c.yaml:5: trainer.learning_rat: unknown key; did you mean learning_rate?");
@@ -153,7 +160,9 @@ TEST(TrainingConfig, ContradictionsAreErrors) {
   refused({"adapter=null"}, "adapter: is required");
   refused({"prompt.template=x"}, "output_features: exactly one is needed");
   refused({"input_features=[{name: a}, {name: b}]", "output_features=[{name: c}]"}, "prompt.template: is required");
-  refused({"input_features=[{name: a}]", "output_features=[{name: c, type: category}]"}, "only text features");
+  refused({"input_features=[{name: a, type: category}]", "output_features=[{name: c}]"}, "only text features");
+  refused({"input_features=[{name: a}]", "output_features=[{name: c, type: number}]"}, "only text and category");
+  refused({"preprocessing.split.type=stratify"}, "is required with type: stratify");
   refused({"input_features=[{type: text}]", "output_features=[{name: c}]"}, "the column's name");
   refused({"prompt.template=x", "preprocessing.row_format=messages"}, "not used with");
   refused({"trainer.epochs=null"}, "must not be null");
@@ -236,7 +245,7 @@ TEST(TrainingConfig, WhatCannotBeHonouredIsRefusedNotIgnored) {
        {"quantization={bits: 4}", "adapter.use_dora=true", "trainer.type=none", "backend=ray",
         "trainer.eval_batch_size=2", "adapter.type=ia3", "trainer.learning_rate_scheduler.reduce_on_plateau=2",
         "adapter.postprocessor.merge_adapter_into_base_model=true", "generation.num_beams=4",
-        "preprocessing.split.type=stratify", "adapter.bias_type=all", "backend.type=ray"}) {
+        "preprocessing.split.type=datetime", "adapter.bias_type=all", "backend.type=ray"}) {
     const std::string message = error_of(minimal, {wrong});
     EXPECT_THAT(message, HasSubstr(std::string("--set ") + wrong)) << wrong;
     EXPECT_THAT(message, Not(HasSubstr("unknown key"))) << wrong;

@@ -89,6 +89,7 @@ Result<std::optional<EvalRow>> EvalRows::next() {
 Result<EvalRow> EvalRows::read(formats::DatasetRow row) {
   EvalRow made;
   made.answered = !options_.answers_optional || complete(row, config_);
+  GRAFT_CHECK_OK(rows_.decide(row));
   GRAFT_TRY(const recipe::RowText text, rows_.read(row));
   GRAFT_TRY(made.prompt, encoder_.prompt(text));
   if (!made.answered) made.prompt.reference.clear();

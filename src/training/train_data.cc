@@ -82,6 +82,9 @@ NamedValues counts_of(const std::string& dataset, const recipe::PreparedData& pr
     counts.emplace_back("kept back for tests", format_count(static_cast<int64_t>(prepared.test.size())));
   }
   if (prepared.sampled_out > 0) counts.emplace_back("left out by sample_ratio", format_count(prepared.sampled_out));
+  counts.emplace_back("rows are", std::string(recipe::name_of(prepared.shape)));
+  if (prepared.invalid > 0) counts.emplace_back("left out as invalid", format_count(prepared.invalid));
+  if (prepared.cut > 0) counts.emplace_back("cut into pieces", format_count(prepared.cut));
   counts.emplace_back("truncated", format_count(prepared.truncated));
   if (prepared.dropped > 0) counts.emplace_back("left out as too long", format_count(prepared.dropped));
   counts.emplace_back("longest row", format_count(prepared.longest) + " tokens");
@@ -99,6 +102,9 @@ std::vector<std::string> warnings_of(const recipe::PreparedData& prepared, int64
   if (prepared.dropped > 0) {
     warnings.push_back(fmt::format("{} of {} rows were longer than {} tokens and were left out", prepared.dropped,
                                    prepared.rows, limit));
+  }
+  for (const auto& [reason, rows] : prepared.invalid_reasons) {
+    warnings.push_back(fmt::format("{} of {} rows were left out: {}", rows, prepared.rows, reason));
   }
   return warnings;
 }
@@ -150,6 +156,10 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   data.session.optimization = optimization(config);
   GRAFT_TRY(auto slots, formats::adapter_slots(data.session.peft, base.spec));
 
+  if (config.output_features.size() == 1 && config.output_features[0].type == "category") {
+    return unsupported(
+        "output_features: a category is not trained yet; write type: text, and the label is learned as text");
+  }
   const std::string& dataset = *config.dataset;
   GRAFT_TRY(const recipe::RowEncoder encoder, row_encoder(config, base));
   GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
