@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import statistics
 
@@ -51,6 +52,10 @@ class Row:
             "cpu": machine.cpu_model(),
             "threads": machine.threads(),
         }
+
+
+def not_measured(why: str) -> Row:
+    return Row(why, "not measured", [math.nan], [math.nan], "-", required=1.0)
 
 
 def number(value: float) -> str:

@@ -56,7 +56,7 @@ def measure(name, command, repetitions, force, warm, once) -> list:
         return machine.repeat(repetitions, lambda: once(port), force, [process.pid])
 
 
-def run(repetitions: int, force: bool) -> list:
+def run(repetitions: int, force: bool):
     model = programs.PEERS / "smollm2-bfloat16"
     folder = programs.WORK / "adapters"
     large = [adapters.write_peft(folder / f"large-{i}", model, 16, adapters.ALL_LINEAR, i) for i in range(ADAPTERS)]
@@ -72,7 +72,6 @@ def run(repetitions: int, force: bool) -> list:
         for name in ("none", "large", "small"):
             load.seconds(port, dialects[name], take(prompts, STREAMS), 8, STREAMS)
 
-    rows = []
     int8 = measure("graft int8 adapters", lambda port: serving.graft_command(port, "int8"), repetitions, force, warm,
                    lambda port: {"answers": answers(port, dialects["large"], prompts)})
     llama = {}
@@ -85,17 +84,17 @@ def run(repetitions: int, force: bool) -> list:
             force, lambda port: load.seconds(port, dialect, take(prompts, 2), 8, 2),
             lambda port: {"answers": answers(port, dialect, prompts)})
     best = max(llama, key=lambda weights: sorted(one["answers"] for one in llama[weights])[len(llama[weights]) // 2])
-    rows.append(Row(f"{STREAMS} clients, {ADAPTERS} adapters of {LARGE}, 128 + 64: int8", "tokens/s",
+    yield Row(f"{STREAMS} clients, {ADAPTERS} adapters of {LARGE}, 128 + 64: int8", "tokens/s",
                     [one["answers"] for one in int8], [one["answers"] for one in llama[best]],
-                    f"{serving.LLAMA} ({best})", 8.0))
+                    f"{serving.LLAMA} ({best})", 8.0)
 
     kinds = ("none", "small", "large")
     beside = measure("graft bfloat16 adapters", lambda port: serving.graft_command(port, "bfloat16"), repetitions, force,
                      warm, lambda port: {kind: decode(port, dialects[kind], prompts) for kind in kinds})
     for kind, name, required in (("small", SMALL, 0.9), ("large", LARGE, 0.7)):
-        rows.append(Row(f"{STREAMS} streams over {ADAPTERS} adapters of {name}: bfloat16", "tokens/s",
+        yield Row(f"{STREAMS} streams over {ADAPTERS} adapters of {name}: bfloat16", "tokens/s",
                         [one[kind] for one in beside], [one["none"] for one in beside], "graft, the base alone",
-                        required))
+                        required)
 
     def warm_many(port):
         for name in ("few", "many"):
@@ -105,6 +104,5 @@ def run(repetitions: int, force: bool) -> list:
                    force, warm_many,
                    lambda port: {kind: decode(port, dialects[kind], prompts, IN_FLIGHT, 4 * IN_FLIGHT)
                                  for kind in ("few", "many")})
-    rows.append(Row(f"{IN_FLIGHT} in flight over {MANY} resident adapters of {SMALL}: bfloat16", "tokens/s",
-                    [one["many"] for one in many], [one["few"] for one in many], f"graft, {FEW} adapters", 0.95))
-    return rows
+    yield Row(f"{IN_FLIGHT} in flight over {MANY} resident adapters of {SMALL}: bfloat16", "tokens/s",
+                    [one["many"] for one in many], [one["few"] for one in many], f"graft, {FEW} adapters", 0.95)

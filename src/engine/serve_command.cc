@@ -28,6 +28,7 @@ struct ServeOptions {
   int32_t max_input_length = 0;
   int32_t max_best_of = 2;
   int32_t max_stop_sequences = 4;
+  std::string pooling = "mean";
   AdapterOptions adapters;
   net::CorsOptions cors;
   std::string tls_cert, tls_key;
@@ -63,6 +64,7 @@ serving::api::ApiConfig api_config(const ServeOptions& options, const LoadedMode
   config.max_input_length = options.max_input_length;
   config.max_best_of = options.max_best_of;
   config.max_stop_sequences = options.max_stop_sequences;
+  config.pooling = options.pooling == "last" ? serving::Pooling::kLast : serving::Pooling::kMean;
   return config;
 }
 
@@ -143,6 +145,13 @@ void add_serve_command(CLI::App& app, int* code) {
       ->capture_default_str();
   command->add_option("--max-stop-sequences", options->max_stop_sequences, "most stop sequences of a request")
       ->envname("MAX_STOP_SEQUENCES")
+      ->capture_default_str();
+  command
+      ->add_option("--pooling", options->pooling,
+                   "what an embedding is made of, where a request does not say: the mean of the hidden states, or the "
+                   "last token's")
+      ->envname("POOLING")
+      ->check(CLI::IsMember({"mean", "last"}))
       ->capture_default_str();
   add_security_options(*command, *options);
   add_timeout_options(*command, *options);

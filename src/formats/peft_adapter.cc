@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/strings.h"
 #include "formats/model_sources.h"
 #include "formats/safetensors_writer.h"
@@ -17,7 +18,10 @@ constexpr std::string_view kPrefix = "base_model.model.";
 constexpr std::string_view kA = ".lora_A.weight";
 constexpr std::string_view kB = ".lora_B.weight";
 constexpr std::string_view kMagnitude = ".lora_magnitude_vector";
+constexpr std::string_view kScoreWeight = "base_model.model.score.weight";
+constexpr std::string_view kScoreBias = "base_model.model.score.bias";
 constexpr const char* kConfigName = "adapter_config.json";
+constexpr const char* kLabelsName = "config.json";
 constexpr const char* kWeightsName = "adapter_model.safetensors";
 constexpr const char* kTorchName = "adapter_model.bin";
 
@@ -50,15 +54,17 @@ std::string_view module_of(std::string_view name, std::string_view ending) {
   return name.substr(kPrefix.size(), name.size() - kPrefix.size() - ending.size());
 }
 
-Result<std::map<std::string, Factors>> factors_by_module(const WeightFile& file, bool dora) {
+Result<std::map<std::string, Factors>> factors_by_module(const WeightFile& file, const PeftConfig& config) {
   struct Kind {
     std::string_view ending;
     const TensorView* Factors::* place;
   };
   std::vector<Kind> kinds = {{kA, &Factors::a}, {kB, &Factors::b}};
-  if (dora) kinds.push_back({kMagnitude, &Factors::magnitude});
+  if (config.use_dora) kinds.push_back({kMagnitude, &Factors::magnitude});
   std::map<std::string, Factors> factors;
+  const bool classifies = config.task != PeftTask::kCausalLm;
   for (const TensorView& tensor : file.tensors()) {
+    if (classifies && (tensor.name == kScoreWeight || tensor.name == kScoreBias)) continue;
     const auto kind = std::find_if(kinds.begin(), kinds.end(),
                                    [&](const Kind& k) { return !module_of(tensor.name, k.ending).empty(); });
     if (kind == kinds.end()) return no_factor(tensor.name);
@@ -110,7 +116,7 @@ Result<AdapterModule> build_module(const PeftConfig& config, const ModelSpec& ba
 
 Result<std::vector<AdapterModule>> build_modules(const PeftConfig& config, const ModelSpec& base,
                                                  const WeightFile& file) {
-  GRAFT_TRY(auto factors, factors_by_module(file, config.use_dora));
+  GRAFT_TRY(auto factors, factors_by_module(file, config));
   const std::vector<LinearModule> known = linear_modules(base);
   for (const auto& [path, unused] : factors) {
     const bool exists =
@@ -135,6 +141,47 @@ Result<std::vector<AdapterModule>> build_modules(const PeftConfig& config, const
   return modules;
 }
 
+// The names under `id2label`, by their numbers; empty where there are none.
+Result<std::vector<std::string>> read_labels(const fs::path& path, int64_t count) {
+  std::vector<std::string> labels;
+  for (int64_t i = 0; i < count; ++i) labels.push_back("LABEL_" + std::to_string(i));
+  if (!fs::exists(path)) return labels;
+  GRAFT_TRY(const std::string text, read_file(path));
+  auto config = parse_json(text);
+  if (!config.ok()) return at(path.string(), config.error());
+  const auto names = config->is_object() ? config->find("id2label") : config->end();
+  if (names == config->end() || !names->is_object()) return labels;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto name = names->find(std::to_string(i));
+    if (name == names->end() || !name->is_string() || static_cast<int64_t>(names->size()) != count) {
+      return invalid(path.string() + ": key 'id2label' must name labels 0 to " + std::to_string(count - 1));
+    }
+    labels[static_cast<size_t>(i)] = name->get<std::string>();
+  }
+  return labels;
+}
+
+Result<AdapterHead> build_head(const ModelSpec& base, const WeightFile& file, const fs::path& directory) {
+  const TensorView* weight = file.find(kScoreWeight);
+  if (weight == nullptr)
+    return invalid("tensor '" + std::string(kScoreWeight) + "', the classifier's head, is missing");
+  if (weight->shape.size() != 2 || weight->shape[0] < 1 || weight->shape[1] != base.hidden_size) {
+    return invalid("tensor '" + weight->name + "' has shape " + shape_text(weight->shape) + " where [labels, " +
+                   std::to_string(base.hidden_size) + "] is expected");
+  }
+  GRAFT_CHECK_OK(check_finite(*weight));
+  AdapterHead head{*weight, {}, {}};
+  if (const TensorView* bias = file.find(kScoreBias)) {
+    if (bias->shape != std::vector<int64_t>{weight->shape[0]}) {
+      return invalid("tensor '" + bias->name + "' has shape " + shape_text(bias->shape));
+    }
+    GRAFT_CHECK_OK(check_finite(*bias));
+    head.bias = *bias;
+  }
+  GRAFT_TRY(head.labels, read_labels(directory / kLabelsName, weight->shape[0]));
+  return head;
+}
+
 // PEFT's own order of preference.
 Result<std::unique_ptr<WeightFile>> open_weights(const fs::path& directory) {
   if (fs::exists(directory / kWeightsName)) return open_safetensors(directory / kWeightsName);
@@ -154,11 +201,19 @@ Result<PeftAdapter> PeftAdapter::open(const std::filesystem::path& directory, co
   if (config->use_dora && !options.dora) {
     return unsupported(config_path.string() + ": key 'use_dora' is set, and DoRA cannot be applied here");
   }
+  if (config->task != PeftTask::kCausalLm && !options.head) {
+    return unsupported(config_path.string() + ": a classifier's head cannot be applied here");
+  }
   GRAFT_TRY(std::unique_ptr<WeightFile> file, open_weights(directory));
   PeftAdapter adapter(std::move(config).value(), std::move(file));
   auto modules = build_modules(adapter.config_, base, *adapter.file_);
   if (!modules.ok()) return at(directory.string(), modules.error());
   adapter.modules_ = std::move(modules).value();
+  if (adapter.config_.task != PeftTask::kCausalLm) {
+    auto head = build_head(base, *adapter.file_, directory);
+    if (!head.ok()) return at(directory.string(), head.error());
+    adapter.head_ = std::move(head).value();
+  }
   Sha256 digest;
   digest.update(text);
   digest.update(adapter.file_->bytes());
@@ -195,8 +250,14 @@ Status check_factors(const AdapterFactors& factors, bool dora) {
 
 }  // namespace
 
+Status write_labels(const fs::path& path, const std::vector<std::string>& labels) {
+  nlohmann::ordered_json names = nlohmann::ordered_json::object();
+  for (size_t i = 0; i < labels.size(); ++i) names[std::to_string(i)] = labels[i];
+  return write_file_atomic(path, nlohmann::ordered_json{{"id2label", std::move(names)}}.dump(2) + "\n");
+}
+
 Status write_peft_files(const std::filesystem::path& directory, const PeftConfig& config,
-                        std::span<const AdapterFactors> factors) {
+                        std::span<const AdapterFactors> factors, const HeadFactors* head) {
   std::vector<TensorView> tensors;
   for (const AdapterFactors& module : factors) {
     GRAFT_CHECK_OK(check_factors(module, config.use_dora));
@@ -206,6 +267,15 @@ Status write_peft_files(const std::filesystem::path& directory, const PeftConfig
     if (config.use_dora) {
       tensors.push_back({name + std::string(kMagnitude), DType::kF32, {module.out}, std::as_bytes(module.magnitude)});
     }
+  }
+  if (head != nullptr) {
+    const auto labels = static_cast<int64_t>(head->labels.size());
+    const int64_t width = labels == 0 ? 0 : static_cast<int64_t>(head->weight.size()) / labels;
+    tensors.push_back({std::string(kScoreWeight), DType::kF32, {labels, width}, std::as_bytes(head->weight)});
+    if (!head->bias.empty()) {
+      tensors.push_back({std::string(kScoreBias), DType::kF32, {labels}, std::as_bytes(head->bias)});
+    }
+    GRAFT_CHECK_OK(write_labels(directory / kLabelsName, head->labels));
   }
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   GRAFT_CHECK_OK(write_safetensors(directory / kWeightsName, tensors, {.metadata = {{"format", "pt"}}}));

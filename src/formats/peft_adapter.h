@@ -24,8 +24,16 @@ struct AdapterModule {
   std::optional<TensorView> magnitude;
 };
 
+// The linear layer that a classifier has on top of the decoder.
+struct AdapterHead {
+  TensorView weight;               // [labels, hidden]
+  std::optional<TensorView> bias;  // [labels]
+  std::vector<std::string> labels;
+};
+
 struct PeftOpenOptions {
   bool dora = false;  // the caller applies magnitudes; else DoRA adapters are refused
+  bool head = false;  // the caller applies a classification head; else classifiers are refused
 };
 
 // A directory that PEFT or graft wrote: adapter_config.json, and adapter_model.safetensors or else adapter_model.bin,
@@ -39,6 +47,9 @@ class PeftAdapter {
 
   [[nodiscard]] const PeftConfig& config() const { return config_; }
   [[nodiscard]] const std::vector<AdapterModule>& modules() const { return modules_; }  // in linear_modules() order
+  // Of a classifier. Its labels' names are those of `id2label` in a config.json beside the adapter, where there is one
+  // (PEFT does not keep them), else LABEL_0, LABEL_1, ...
+  [[nodiscard]] const std::optional<AdapterHead>& head() const { return head_; }
   [[nodiscard]] const std::string& digest() const { return digest_; }                   // SHA-256 of both files
   // All factors under PEFT's names, sorted by them.
   [[nodiscard]] std::vector<TensorView> tensors() const;
@@ -50,6 +61,7 @@ class PeftAdapter {
   PeftConfig config_;
   std::unique_ptr<WeightFile> file_;
   std::vector<AdapterModule> modules_;
+  std::optional<AdapterHead> head_;
   std::string digest_;
 };
 
@@ -64,10 +76,17 @@ struct AdapterFactors {
   std::span<const float> magnitude = {};  // [out] where the configuration says use_dora, else empty
 };
 
+// A classifier's head, to write. config.task says of which kind.
+struct HeadFactors {
+  std::span<const float> weight;  // [labels, hidden]
+  std::span<const float> bias;    // [labels], or empty
+  std::vector<std::string> labels;
+};
+
 // Writes both files into an existing directory, each atomically, the configuration last: a directory with
 // adapter_config.json is complete. PEFT loads it.
 Status write_peft_files(const std::filesystem::path& directory, const PeftConfig& config,
-                        std::span<const AdapterFactors> factors);
+                        std::span<const AdapterFactors> factors, const HeadFactors* head = nullptr);
 
 // The same as a directory of its own that appears in one step, taking the place of what is there.
 Status write_peft_adapter(const std::filesystem::path& destination, const PeftConfig& config,

@@ -62,17 +62,35 @@ Status refuse_extensions(const json& config) {
 Status refuse_unhonoured(const JsonFields& fields) {
   GRAFT_TRY(const std::string type, fields.text("peft_type"));
   if (type != "LORA") return unsupported("peft_type '" + printable(type) + "' is not supported; supported: LORA");
-  GRAFT_TRY(const std::string task, fields.text_or("task_type", "CAUSAL_LM"));
-  if (task != "CAUSAL_LM")
-    return unsupported("task_type '" + printable(task) + "' is not supported; supported: CAUSAL_LM");
   GRAFT_TRY(const std::string bias, fields.text_or("bias", "none"));
   if (bias != "none") return unsupported("bias '" + printable(bias) + "' is not supported; supported: none");
   GRAFT_TRY(const bool transposed, fields.boolean_or("fan_in_fan_out", false));
   if (transposed) return unsupported("fan_in_fan_out true is not supported");
-  GRAFT_TRY(const auto saved, fields.texts("modules_to_save"));
-  if (!saved.empty())
-    return unsupported("modules_to_save ('" + printable(saved.front()) + "') is not supported, only LoRA factors");
   return {};
+}
+
+Result<PeftTask> parse_task(const JsonFields& fields) {
+  GRAFT_TRY(const std::string name, fields.text_or("task_type", "CAUSAL_LM"));
+  PeftTask task = PeftTask::kCausalLm;
+  if (name == "SEQ_CLS") task = PeftTask::kSequenceClassification;
+  if (name == "TOKEN_CLS") task = PeftTask::kTokenClassification;
+  if (name != "CAUSAL_LM" && task == PeftTask::kCausalLm) {
+    return unsupported("task_type '" + printable(name) +
+                       "' is not supported; supported: CAUSAL_LM, SEQ_CLS, TOKEN_CLS");
+  }
+  // PEFT names both; a decoder's head is "score".
+  GRAFT_TRY(const auto saved, fields.texts("modules_to_save"));
+  for (const std::string& module : saved) {
+    if (task != PeftTask::kCausalLm && (module == "score" || module == "classifier")) continue;
+    return unsupported("modules_to_save ('" + printable(module) + "') is not supported, only LoRA factors" +
+                       " and the head of a classifier (score, with task_type SEQ_CLS or TOKEN_CLS)");
+  }
+  return task;
+}
+
+const char* task_name(PeftTask task) {
+  if (task == PeftTask::kSequenceClassification) return "SEQ_CLS";
+  return task == PeftTask::kTokenClassification ? "TOKEN_CLS" : "CAUSAL_LM";
 }
 
 // Some starting points of training also change the base weights, which are not in the adapter.
@@ -172,6 +190,7 @@ Result<PeftConfig> parse_peft_config(std::string_view text) {
   GRAFT_CHECK_OK(refuse_extensions(config));
   GRAFT_CHECK_OK(refuse_changed_base(fields));
   PeftConfig out;
+  GRAFT_TRY(out.task, parse_task(fields));
   GRAFT_TRY(out.r, fields.integer("r"));
   GRAFT_CHECK_OK(check_rank(out.r, "key 'r'"));
   GRAFT_TRY(out.lora_alpha, fields.number("lora_alpha"));
@@ -190,7 +209,7 @@ Result<PeftConfig> parse_peft_config(std::string_view text) {
 
 std::string peft_config_json(const PeftConfig& config) {
   json out = {{"peft_type", "LORA"},
-              {"task_type", "CAUSAL_LM"},
+              {"task_type", task_name(config.task)},
               {"base_model_name_or_path", config.base_model_name_or_path},
               {"inference_mode", true},
               {"bias", "none"},
@@ -200,6 +219,7 @@ std::string peft_config_json(const PeftConfig& config) {
               {"use_rslora", config.use_rslora},
               {"target_modules", json(modules_json(config.target_modules))}};
   if (config.use_dora) out["use_dora"] = true;
+  if (config.task != PeftTask::kCausalLm) out["modules_to_save"] = {"classifier", "score"};
   if (config.exclude_modules.kind == PeftModules::Kind::kRegex || !config.exclude_modules.names.empty()) {
     out["exclude_modules"] = json(modules_json(config.exclude_modules));
   }

@@ -24,7 +24,10 @@ struct PeftModules {
   std::string regex;
 };
 
+enum class PeftTask { kCausalLm, kSequenceClassification, kTokenClassification };
+
 struct PeftConfig {
+  PeftTask task = PeftTask::kCausalLm;  // the others have a classification head beside the factors, module "score"
   int64_t r = 8;
   double lora_alpha = 8;
   double lora_dropout = 0;

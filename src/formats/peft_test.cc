@@ -238,7 +238,8 @@ TEST(Peft, WhatCannotBeHonouredIsRefusedByName) {
   EXPECT_THAT(with(R"(,"modules_to_save":["lm_head"])"), HasSubstr("modules_to_save ('lm_head')"));
   EXPECT_THAT(with(R"(,"fan_in_fan_out":true)"), HasSubstr("fan_in_fan_out"));
   EXPECT_THAT(with(R"(,"init_lora_weights":"pissa")"), HasSubstr("changes the base weights"));
-  EXPECT_THAT(with(R"(,"task_type":"SEQ_CLS")"), HasSubstr("'SEQ_CLS'"));
+  EXPECT_EQ(with(R"(,"task_type":"SEQ_CLS","modules_to_save":["classifier","score"])"), "accepted");  // likewise
+  EXPECT_THAT(with(R"(,"task_type":"SEQ_2_SEQ_LM")"), HasSubstr("'SEQ_2_SEQ_LM'"));
   EXPECT_THAT(with(R"(,"rank_pattern":{"q_proj":0})"), HasSubstr("between 1 and"));
   EXPECT_THAT(with(R"(,"alpha_pattern":{"q_proj":"x"})"), HasSubstr("must be a number"));
   EXPECT_THAT(config_refusal(R"({"peft_type":"IA3"})"), HasSubstr("peft_type 'IA3'"));

@@ -26,8 +26,8 @@ int64_t linear_inputs(const formats::ModelSpec& spec, size_t which) {
 }  // namespace
 
 Adapter::Adapter(const formats::ModelSpec& spec, std::vector<AdapterTarget> targets, at::ScalarType dtype,
-                 bool trainable)
-    : spec_(spec), targets_(std::move(targets)), dtype_(dtype), trainable_(trainable) {
+                 bool trainable, AdapterKind kind)
+    : spec_(spec), targets_(std::move(targets)), dtype_(dtype), trainable_(trainable), kind_(kind) {
   lay_out();
 }
 
@@ -63,6 +63,13 @@ void Adapter::lay_out() {
       places_[i].bt = masters;
       masters += even(targets_[i].rank) * out_features(spec_, targets_[i].projection);
     }
+    for (size_t i = first; i < last && kind_ == AdapterKind::kDora; ++i) {
+      const int64_t out = out_features(spec_, targets_[i].projection);
+      places_[i].m = masters;
+      places_[i].scales = static_cast<int64_t>(scales_.size());
+      masters += out;
+      scales_.resize(scales_.size() + static_cast<size_t>(2 * out));
+    }
     first = last;
   }
   const auto options = at::TensorOptions().dtype(at::kFloat);
@@ -80,6 +87,21 @@ std::span<float> Adapter::b_transposed(size_t target) {
   const AdapterTarget& t = targets_[target];
   return {masters_.mutable_data_ptr<float>() + places_[target].bt,
           static_cast<size_t>(t.rank * out_features(spec_, t.projection))};
+}
+
+std::span<float> Adapter::magnitude(size_t target) {
+  if (kind_ != AdapterKind::kDora) return {};
+  const int64_t out = out_features(spec_, targets_[target].projection);
+  return {masters_.mutable_data_ptr<float>() + places_[target].m, static_cast<size_t>(out)};
+}
+
+void Adapter::set_norms(size_t target, std::span<const float> norms) {
+  const std::span<const float> m = magnitude(target);
+  float* scales = scales_.data() + places_[target].scales;
+  for (size_t i = 0; i < m.size(); ++i) {
+    scales[i] = m[i] / norms[i];
+    scales[m.size() + i] = 1.0F / norms[i];
+  }
 }
 
 template <class T>
@@ -118,6 +140,11 @@ void Adapter::repack_as() {
         if (trainable_) {
           add(masters + place.bt, part.rank, out, false, part.bt);
           part.grad_bt = gradients + place.bt;
+        }
+        if (kind_ == AdapterKind::kDora) {
+          part.column_scales = scales_.data() + place.scales;
+          part.inverse_norms = part.column_scales + out;
+          if (trainable_) part.grad_magnitude = gradients + place.m;
         }
         ++target;
       }
@@ -162,6 +189,7 @@ int64_t Adapter::bytes() const {
   int64_t total = packed_.defined() ? packed_.numel() : 0;
   if (masters_.defined()) total += masters_.numel() * 4;
   if (gradients_.defined()) total += gradients_.numel() * 4;
+  total += static_cast<int64_t>(scales_.size() * sizeof(float));
   return total;
 }
 
@@ -169,6 +197,7 @@ int64_t Adapter::parameters() const {
   int64_t total = 0;
   for (const AdapterTarget& t : targets_) {
     total += t.rank * (in_features(spec_, t.projection) + out_features(spec_, t.projection));
+    if (kind_ == AdapterKind::kDora) total += out_features(spec_, t.projection);
   }
   return total;
 }

@@ -14,6 +14,9 @@
 
 namespace graft::model {
 
+// Whether each target has a magnitude vector as well (arXiv:2402.09353).
+enum class AdapterKind { kLora, kDora };
+
 // Where an adapter acts, and how strongly: y += scale * (x A^T) B^T.
 struct AdapterTarget {
   int64_t layer = 0;
@@ -27,13 +30,20 @@ struct AdapterTarget {
 class Adapter {
  public:
   // Factors are zero until set. Targets: any order, each (layer, projection) once.
-  Adapter(const formats::ModelSpec& spec, std::vector<AdapterTarget> targets, at::ScalarType dtype, bool trainable);
+  Adapter(const formats::ModelSpec& spec, std::vector<AdapterTarget> targets, at::ScalarType dtype, bool trainable,
+          AdapterKind kind = AdapterKind::kLora);
 
+  [[nodiscard]] const formats::ModelSpec& spec() const { return spec_; }
   [[nodiscard]] const std::vector<AdapterTarget>& targets() const { return targets_; }
 
   // Masters of a target, row-major float32: A [rank, in]; B transposed, [rank, out]. Call repack() after a change.
   [[nodiscard]] std::span<float> a(size_t target);
   [[nodiscard]] std::span<float> b_transposed(size_t target);
+  // [out] of a DoRA, else empty. Where it, A or B has changed, set_norms() follows.
+  [[nodiscard]] std::span<float> magnitude(size_t target);
+  // ||W + scale B A|| of each row of a DoRA's target, [out]: what its magnitudes are divided by (see model/dora.h).
+  void set_norms(size_t target, std::span<const float> norms);
+  [[nodiscard]] AdapterKind kind() const { return kind_; }
   void repack();
   // Frees the masters of an adapter that will not change again.
   void drop_masters();
@@ -53,8 +63,10 @@ class Adapter {
 
  private:
   struct Place {
-    int64_t a = 0;   // offset in masters of this part's rows of A
-    int64_t bt = 0;  // and of its B transposed
+    int64_t a = 0;       // offset in masters of this part's rows of A
+    int64_t bt = 0;      // and of its B transposed
+    int64_t m = 0;       // and of its magnitudes
+    int64_t scales = 0;  // in scales_: column scales, then inverse norms
   };
   void lay_out();
   template <class T>
@@ -65,8 +77,10 @@ class Adapter {
   std::vector<Place> places_;
   at::ScalarType dtype_;
   bool trainable_;
+  AdapterKind kind_;
   at::Tensor masters_, gradients_;
-  at::Tensor packed_;  // bytes
+  std::vector<float> scales_;  // of a DoRA
+  at::Tensor packed_;          // bytes
   std::vector<std::array<ops::LoraLinear, kLinears>> layers_;
 };
 

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "formats/dequantise.h"
+#include "model/dora.h"
 
 namespace graft::model {
 
@@ -49,7 +50,7 @@ Result<std::vector<AdapterTarget>> adapter_targets(const std::vector<formats::Ad
 }
 
 Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const formats::ModelSpec& spec,
-                                  at::ScalarType dtype, bool trainable) {
+                                  const Weights& weights, bool trainable) {
   std::vector<formats::AdapterSlot> slots;
   std::map<std::string, const formats::AdapterModule*> modules;
   for (const formats::AdapterModule& module : files.modules()) {
@@ -57,7 +58,8 @@ Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const forma
     modules[module.slot.path] = &module;
   }
   GRAFT_TRY(std::vector<AdapterTarget> targets, adapter_targets(slots));
-  Adapter adapter(spec, std::move(targets), dtype, trainable);
+  const AdapterKind kind = files.config().use_dora ? AdapterKind::kDora : AdapterKind::kLora;
+  Adapter adapter(spec, std::move(targets), weights.dtype, trainable, kind);
   std::vector<float> b;
   for (size_t i = 0; i < adapter.targets().size(); ++i) {
     const AdapterTarget& target = adapter.targets()[i];
@@ -66,7 +68,9 @@ Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const forma
     b.resize(static_cast<size_t>(module.slot.out * module.slot.r));
     GRAFT_CHECK_OK(formats::to_float32(module.b, b));
     transpose(b.data(), module.slot.out, module.slot.r, adapter.b_transposed(i).data());
+    if (module.magnitude) GRAFT_CHECK_OK(formats::to_float32(*module.magnitude, adapter.magnitude(i)));
   }
+  refresh_norms(adapter, weights);
   adapter.repack();
   if (!trainable) adapter.drop_masters();
   return adapter;
@@ -87,6 +91,7 @@ Status write_peft(const std::filesystem::path& directory, const formats::PeftCon
     transpose(adapter.b_transposed(i).data(), f.r, f.out, b[i].data());
     f.a = adapter.a(i);
     f.b = b[i];
+    f.magnitude = adapter.magnitude(i);
     factors.push_back(f);
   }
   return formats::write_peft_files(directory, config, factors);

@@ -6,15 +6,17 @@
 #include "formats/peft_adapter.h"
 #include "formats/peft_config.h"
 #include "model/adapter.h"
+#include "model/weights.h"
 
 namespace graft::model {
 
 // Where PEFT's settings act on a decoder. Targets that are no projection of a decoder layer (lm_head) are refused.
 Result<std::vector<AdapterTarget>> adapter_targets(const std::vector<formats::AdapterSlot>& slots);
 
-// An adapter with the factors of a PEFT directory, packed. `trainable` keeps its masters and makes room for gradients.
+// An adapter with the factors of a PEFT directory, packed, over the base `weights`. `trainable` keeps its masters and
+// makes room for gradients.
 Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const formats::ModelSpec& spec,
-                                  at::ScalarType dtype, bool trainable);
+                                  const Weights& weights, bool trainable);
 
 // Writes the masters as PEFT files into an existing directory.
 Status write_peft(const std::filesystem::path& directory, const formats::PeftConfig& config,

@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -24,6 +25,53 @@ int64_t max_rank(std::span<const LoraSegment> segments) {
   int64_t rank = 0;
   for (const LoraSegment& s : segments) rank = std::max(rank, s.lora->total_rank);
   return rank;
+}
+
+bool has_column_scales(const Call& call) {
+  for (const LoraSegment& s : call.segments) {
+    for (const LoraPart& part : s.lora->parts) {
+      if (part.column_scales != nullptr) return true;
+    }
+  }
+  return false;
+}
+
+// f(rows and columns of `y` that are one part's of one adapter with column scales, the part)
+template <class F>
+void for_scaled_parts(const Call& call, const at::Tensor& y, const F& f) {
+  for (const LoraSegment& s : call.segments) {
+    for (const LoraPart& part : s.lora->parts) {
+      if (part.column_scales == nullptr) continue;
+      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
+      f(y.narrow(0, s.row_begin, s.row_end - s.row_begin).narrow(1, w.column, w.n), part, w.n);
+    }
+  }
+}
+
+at::Tensor as_tensor(const float* values, int64_t n) {
+  return at::from_blob(const_cast<float*>(values), {n}, at::TensorOptions().dtype(at::kFloat));
+}
+
+void scale_columns(const Call& call, const at::Tensor& y) {
+  for_scaled_parts(call, y, [](const at::Tensor& block, const LoraPart& part, int64_t n) {
+    block.mul_(as_tensor(part.column_scales, n));
+  });
+}
+
+// dm += sum over rows of dy * u / ||W + scale B A||, u being the output before its scaling.
+void accumulate_magnitude_gradients(const Call& call, const at::Tensor& unscaled, const at::Tensor& dy) {
+  for (const LoraSegment& s : call.segments) {
+    for (const LoraPart& part : s.lora->parts) {
+      if (part.grad_magnitude == nullptr) continue;
+      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
+      const auto block = [&](const at::Tensor& t) {
+        return t.narrow(0, s.row_begin, s.row_end - s.row_begin).narrow(1, w.column, w.n).to(at::kFloat);
+      };
+      const at::Tensor sums = (block(dy) * block(unscaled)).sum(0) * as_tensor(part.inverse_norms, w.n);
+      at::Tensor gradient = as_tensor(part.grad_magnitude, w.n);
+      gradient.add_(sums);
+    }
+  }
 }
 
 bool has_dropout(const Call& call) {
@@ -67,7 +115,7 @@ std::vector<cpu::Graft> expand_grafts(const Call& call, const at::Tensor& t) {
 
 template <class T>
 at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& lora_x, const at::Tensor& residual,
-                       at::Tensor& t) {
+                       at::Tensor& t, at::Tensor* unscaled = nullptr) {
   const LinearWeight& w = *call.weight;
   const int64_t rank = max_rank(call.segments);
   std::vector<cpu::Shrink> shrinks;
@@ -77,7 +125,10 @@ at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& 
     shrinks = shrink_jobs<T>(call, lora_x, t);
     grafts = expand_grafts<T>(call, t);
   }
-  at::Tensor y = at::empty({x.size(0), w.out_features}, residual.defined() ? residual.options() : x.options());
+  // With column scales the sum with the residual, and the rounding, come after them.
+  const bool scaled = has_column_scales(call);
+  const bool wide = scaled || residual.defined();
+  at::Tensor y = at::empty({x.size(0), w.out_features}, wide ? x.options().dtype(at::kFloat) : x.options());
   cpu::ProductArgs args;
   args.a = data<T>(x);
   args.lda = x.size(1);
@@ -87,7 +138,7 @@ at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& 
   args.parts = w.parts;
   args.shrinks = shrinks;
   args.grafts = grafts;
-  if (residual.defined()) {
+  if (residual.defined() && !scaled) {
     args.add = residual.const_data_ptr<float>();
     args.ldadd = w.out_features;
   }
@@ -95,7 +146,10 @@ at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& 
   args.ldc = w.out_features;
   args.c_is_float = y.scalar_type() == at::kFloat;
   cpu::product<T>(args);
-  return y;
+  if (!scaled) return y;
+  if (unscaled != nullptr) *unscaled = y.to(x.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+  scale_columns(call, y);
+  return residual.defined() ? y.add_(residual) : y.to(x.scalar_type());
 }
 
 // dt [tokens, rank] = scale * dy B of every segment.
@@ -202,9 +256,9 @@ at::Tensor dropped_input(const Call& call, const at::Tensor& x) {
 }
 
 at::Tensor dispatch_forward(const Call& call, const at::Tensor& x, const at::Tensor& lora_x, const at::Tensor& residual,
-                            at::Tensor& t) {
-  return call.weight->dtype == at::kBFloat16 ? run_forward<cpu::bf16>(call, x, lora_x, residual, t)
-                                             : run_forward<float>(call, x, lora_x, residual, t);
+                            at::Tensor& t, at::Tensor* unscaled = nullptr) {
+  return call.weight->dtype == at::kBFloat16 ? run_forward<cpu::bf16>(call, x, lora_x, residual, t, unscaled)
+                                             : run_forward<float>(call, x, lora_x, residual, t, unscaled);
 }
 
 template <class T>
@@ -225,11 +279,12 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
     at::AutoDispatchBelowADInplaceOrView guard;
     const at::Tensor residual = add.numel() > 0 ? add : at::Tensor();
     at::Tensor t;
+    at::Tensor unscaled;
     const at::Tensor lora_x = dropped_input(*call, x);
-    at::Tensor y = dispatch_forward(*call, x, lora_x, residual, t);
+    at::Tensor y = dispatch_forward(*call, x, lora_x, residual, t, &unscaled);
     ctx->saved_data["call"] = c10::IValue::make_capsule(call);
     ctx->saved_data["residual"] = residual.defined();
-    ctx->save_for_backward({call->segments.empty() ? at::Tensor() : lora_x, t});
+    ctx->save_for_backward({call->segments.empty() ? at::Tensor() : lora_x, t, unscaled});
     return y;
   }
 
@@ -237,7 +292,12 @@ class LinearFunction : public torch::autograd::Function<LinearFunction> {
                                                  const torch::autograd::variable_list& grads) {
     const auto call = c10::static_intrusive_pointer_cast<Call>(ctx->saved_data["call"].toCapsule());
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor dy = grads[0].to(call->weight->dtype).contiguous();
+    at::Tensor dy = grads[0].to(call->weight->dtype).contiguous();
+    if (saved[2].defined()) {
+      accumulate_magnitude_gradients(*call, saved[2], dy);
+      dy = dy.clone();
+      scale_columns(*call, dy);
+    }
     at::Tensor dx = call->weight->dtype == at::kBFloat16 ? run_backward<cpu::bf16>(*call, saved[0], saved[1], dy)
                                                          : run_backward<float>(*call, saved[0], saved[1], dy);
     const bool with_residual = ctx->saved_data["residual"].toBool();

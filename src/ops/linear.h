@@ -13,6 +13,8 @@ namespace graft::ops {
 //   residual undefined, or [tokens, out] float32
 //   returns  [tokens, out]: the weight's dtype without a residual, float32 with one
 //
+// Where an adapter has column scales (DoRA), its rows' y is multiplied by them before the residual joins.
+//
 // Where the weight is quantised, x is too, to 8 bits in groups of 32 along the row; adapters and residual are not.
 //
 // A row's result depends on the row, the weight and its adapter alone, bit for bit. Differentiable by x and residual;

@@ -41,6 +41,10 @@ struct LoraPart {
   const void* b = nullptr;   // packed [n, rank]
   const void* bt = nullptr;  // packed [rank, n]; training only
   float* grad_bt = nullptr;  // [rank, n] float32, accumulated; training only
+  // A DoRA (arXiv:2402.09353) multiplies the columns of this part, base and factors together, by m / ||W + scale B A||.
+  const float* column_scales = nullptr;  // [n]; null: a LoRA
+  const float* inverse_norms = nullptr;  // [n]: 1 / ||W + scale B A||, a constant of the gradient; training only
+  float* grad_magnitude = nullptr;       // [n], accumulated; training only
 };
 
 // One adapter on one projection.

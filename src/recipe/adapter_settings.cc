@@ -8,6 +8,7 @@ formats::PeftConfig peft_config(const AdapterConfig& adapter, const std::string&
   config.lora_alpha = adapter.alpha.value_or(2.0 * static_cast<double>(adapter.r));
   config.lora_dropout = adapter.dropout;
   config.use_rslora = adapter.use_rslora;
+  config.use_dora = adapter.use_dora;
   config.base_model_name_or_path = base_model;
   if (adapter.target_modules.size() == 1 && adapter.target_modules[0] == "all-linear") {
     config.target_modules.kind = formats::PeftModules::Kind::kAllLinear;

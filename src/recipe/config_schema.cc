@@ -271,6 +271,8 @@ void add_adapter_options(std::vector<Option>& table) {
       row("adapter.bias_type", GRAFT_FIELD(adapter.bias_type), "Which biases are trained.", {.choices = {"none"}}));
   table.push_back(target_modules_row());
   table.push_back(row("adapter.use_rslora", GRAFT_FIELD(adapter.use_rslora), "Scale by alpha / sqrt(r) instead."));
+  table.push_back(row("adapter.use_dora", GRAFT_FIELD(adapter.use_dora),
+                      "DoRA: the length of each row of a changed weight is learned apart from its direction."));
   table.push_back(pattern_row("adapter.rank_pattern", GRAFT_FIELD(adapter.rank_pattern),
                               "Other ranks for some modules: name or suffix to rank.", {.min = 1, .max = 4096}));
   table.push_back(pattern_row("adapter.alpha_pattern", GRAFT_FIELD(adapter.alpha_pattern),
@@ -476,7 +478,6 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"preprocessing.sample_size", {}, "not supported; use preprocessing.sample_ratio"},
       {"preprocessing.oversample_minority", {}, "not supported"},
       {"preprocessing.undersample_majority", {}, "not supported"},
-      {"adapter.use_dora", {"false"}, "DoRA is not supported; use_rslora is"},
       {"adapter.init_lora_weights", {"true"}, "only the usual initialisation (A random, B zero) is supported"},
       {"adapter.layers_to_transform", {}, "not supported"},
       {"adapter.postprocessor.merge_adapter_into_base_model", {"false"}, "training does not merge; keep the adapter"},

@@ -51,6 +51,7 @@ struct AdapterConfig {
   std::string bias_type = "none";
   std::vector<std::string> target_modules = {"q_proj", "v_proj"};  // or the one word all-linear
   bool use_rslora = false;
+  bool use_dora = false;
   NamedNumbers rank_pattern;   // module name or suffix -> rank
   NamedNumbers alpha_pattern;  // module name or suffix -> alpha
   std::optional<std::string> pretrained_adapter_weights;

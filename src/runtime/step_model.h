@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "runtime/classification_head.h"
 
 namespace graft::runtime {
 
@@ -16,6 +17,8 @@ class AdapterWeights {
  public:
   virtual ~AdapterWeights() = default;
   [[nodiscard]] virtual int64_t bytes() const = 0;
+  // Null: the adapter classifies nothing.
+  [[nodiscard]] virtual const ClassificationHead* head() const { return nullptr; }
 };
 
 enum class LogitRows { kNone, kLast, kAll };
@@ -27,6 +30,7 @@ struct SequenceSlice {
   std::span<const int32_t> blocks;          // block table: physical ids for positions [0, start + n)
   const AdapterWeights* adapter = nullptr;  // nullptr: the base model
   LogitRows logits = LogitRows::kLast;
+  bool hidden = false;  // these rows are asked for as hidden states, in place of logits
 };
 
 struct StepModelInfo {
@@ -34,6 +38,7 @@ struct StepModelInfo {
   int64_t max_position = 0;  // longest sequence the model was made for
   int32_t num_blocks = 0;    // KV blocks, ids 0 .. num_blocks - 1
   int32_t block_size = 0;    // positions in a block
+  int64_t hidden_size = 0;
 };
 
 // The model as the scheduler sees it: one call is one forward pass over a ragged batch.
@@ -45,9 +50,12 @@ class StepModel {
   virtual ~StepModel() = default;
   [[nodiscard]] virtual const StepModelInfo& info() const = 0;
 
-  // Returns [rows, vocab_size] float32 logits, rows in the order of the slices (kLast: one, kAll: n, kNone: none).
-  // The memory belongs to the model and is valid until the next call. Only the model thread calls this.
+  // Returns [rows, vocab_size] float32 logits, rows in the order of the slices (kLast: one, kAll: n, kNone: none; none
+  // where hidden states are asked for). The memory belongs to the model and is valid until the next call. Only the
+  // model thread calls this.
   virtual Result<std::span<const float>> step(std::span<const SequenceSlice> slices) = 0;
+  // Of the last step: [rows, hidden_size] float32, after the last norm, of the slices that asked for hidden states.
+  [[nodiscard]] virtual std::span<const float> hidden() const { return {}; }
 
   // Runs task(0) .. task(count - 1), each once, on the threads that steps use. Tasks do not throw. Only between steps.
   virtual void for_each(int64_t count, const std::function<void(int64_t)>& task) const {

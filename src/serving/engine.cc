@@ -83,7 +83,7 @@ void sample_within_grammar(Request& request, std::span<const float> rows,
   }
 }
 
-size_t logit_rows(const PlannedSlice& slice) {
+size_t asked_rows(const PlannedSlice& slice) {
   switch (slice.logits) {
     case runtime::LogitRows::kAll:
       return static_cast<size_t>(slice.count);
@@ -94,6 +94,8 @@ size_t logit_rows(const PlannedSlice& slice) {
   }
   return 0;
 }
+
+size_t logit_rows(const PlannedSlice& slice) { return slice.sequence->pooled ? 0 : asked_rows(slice); }
 
 class EngineImpl final : public Engine {
  public:
@@ -128,6 +130,7 @@ class EngineImpl final : public Engine {
   void turn(Messages& messages);
   void handle(Messages& messages);
   void begin(std::unique_ptr<Request>& request);
+  void schedule(Request& request);
   void end_overdue();
   void update_adapters();
   void run_step();
@@ -138,6 +141,7 @@ class EngineImpl final : public Engine {
   void speculate();
   std::vector<Samples> sample_rows(const std::vector<PlannedSlice>& plan, std::span<const float> logits) const;
   void accept(PlannedSlice slice, std::span<const float> logits, Samples samples);
+  void accept_hidden(const PlannedSlice& slice, std::span<const float> hidden);
   int32_t check_drafts(Request& request, const Samples& samples);
   void fail_all(Messages& messages, const Error& error);
   bool collect_prompt_logprobs(Request& request, int32_t start, std::span<const float> logits);
@@ -345,10 +349,26 @@ void EngineImpl::begin(std::unique_ptr<Request>& request) {
   live_.emplace(begun.id, std::move(request));
   if (begun.deadline != Clock::time_point::max()) deadlines_.emplace(begun.deadline, begun.id);
   if (begun.params.adapter.id.empty() || begun.weights != nullptr) {
-    scheduler_.add(begun);
+    schedule(begun);
   } else {
     adapters_.want(begun, begun.params.adapter, begun.adapter_files);
   }
+}
+
+// The request's weights are there.
+void EngineImpl::schedule(Request& request) {
+  if (request.pooled) {
+    const runtime::ClassificationHead* head = nullptr;
+    if (request.params.pooling == Pooling::kClassify) {
+      head = request.weights == nullptr ? nullptr : request.weights->head();
+      if (head == nullptr) {
+        return fail(request, invalid("there is no classification head: name an adapter that was trained to classify"));
+      }
+    }
+    request.pooler = std::make_unique<Pooler>(request.params.pooling, head);
+    request.pools_every_row = request.pooler->every_row();
+  }
+  scheduler_.add(request);
 }
 
 void EngineImpl::end_overdue() {
@@ -361,7 +381,7 @@ void EngineImpl::end_overdue() {
 
 void EngineImpl::update_adapters() {
   AdapterPool::Events events = adapters_.advance(Clock::now());
-  for (Sequence* sequence : events.ready) scheduler_.add(*sequence);
+  for (Sequence* sequence : events.ready) schedule(static_cast<Request&>(*sequence));
   for (auto& [sequence, error] : events.failed) fail(static_cast<Request&>(*sequence), std::move(error));
   for (const AdapterEntry* entry : events.load) loader_.load(entry->serial, entry->ref.id);
   loader_.destroy(std::move(events.unloaded));
@@ -403,18 +423,26 @@ void EngineImpl::run_step() {
   const auto vocab = static_cast<size_t>(info_.vocab_size);
   std::vector<Samples> samples = sample_rows(plan, *logits);
   size_t row = 0;
+  size_t hidden_row = 0;
+  const auto width = static_cast<size_t>(info_.hidden_size);
   for (size_t i = 0; i < plan.size(); ++i) {
     const PlannedSlice& slice = plan[i];
     const size_t count = logit_rows(slice);
+    const size_t hidden_count = slice.sequence->pooled ? asked_rows(slice) : 0;
     counts_.step_tokens += static_cast<uint64_t>(slice.count);
     const RequestId id = static_cast<const Request&>(*slice.sequence).id;
     try {
-      accept(slice, logits->subspan(row * vocab, count * vocab), std::move(samples[i]));
+      if (slice.sequence->pooled) {
+        accept_hidden(slice, model_->hidden().subspan(hidden_row * width, hidden_count * width));
+      } else {
+        accept(slice, logits->subspan(row * vocab, count * vocab), std::move(samples[i]));
+      }
     } catch (const std::exception& error) {
       const auto found = live_.find(id);
       if (found != live_.end()) fail(*found->second, internal_error(std::string("the engine failed: ") + error.what()));
     }
     row += count;
+    hidden_row += hidden_count;
   }
 }
 
@@ -476,6 +504,7 @@ std::vector<EngineImpl::Samples> EngineImpl::sample_rows(const std::vector<Plann
 
 Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice> plan, size_t& rows) {
   slices_.clear();
+  size_t hidden_rows = 0;
   const Clock::time_point now = Clock::now();
   for (const PlannedSlice& slice : plan) {
     auto& request = static_cast<Request&>(*slice.sequence);
@@ -485,14 +514,18 @@ Result<std::span<const float>> EngineImpl::forward(std::span<const PlannedSlice>
     }
     slices_.push_back({std::span<const int32_t>(request.tokens)
                            .subspan(static_cast<size_t>(request.computed), static_cast<size_t>(slice.count)),
-                       request.computed, request.blocks.ids(), request.weights.get(), slice.logits});
+                       request.computed, request.blocks.ids(), request.weights.get(), slice.logits, request.pooled});
     rows += logit_rows(slice);
+    if (request.pooled) hidden_rows += asked_rows(slice);
   }
   try {
     Result<std::span<const float>> logits = model_->step(slices_);
     if (logits.ok() && logits->size() != rows * static_cast<size_t>(info_.vocab_size)) {
       return internal_error("the model returned " + std::to_string(logits->size()) + " logits for " +
                             std::to_string(rows) + " rows");
+    }
+    if (logits.ok() && model_->hidden().size() < hidden_rows * static_cast<size_t>(info_.hidden_size)) {
+      return unsupported("this model does not give hidden states");
     }
     return logits;
   } catch (const std::exception& error) {
@@ -517,6 +550,18 @@ void EngineImpl::accept(PlannedSlice slice, std::span<const float> logits, Sampl
   for (Result<runtime::SampledToken>& sampled : samples) {
     if (!append_token(request, std::move(sampled))) return;
   }
+}
+
+// A part of a prompt whose hidden states are pooled; its last part ends the request.
+void EngineImpl::accept_hidden(const PlannedSlice& slice, std::span<const float> hidden) {
+  auto& request = static_cast<Request&>(*slice.sequence);
+  const int32_t start = request.computed;
+  scheduler_.commit(slice);
+  if (slice.logits != runtime::LogitRows::kNone) {
+    const auto rows = static_cast<int32_t>(asked_rows(slice));
+    request.pooler->add(start + slice.count - rows, hidden, static_cast<size_t>(info_.hidden_size));
+  }
+  if (request.pending() == 0) finish(request, FinishReason::kLength);
 }
 
 // Keeps the drafts that proved right, and says how many.
@@ -568,6 +613,10 @@ bool EngineImpl::append_token(Request& request, Result<runtime::SampledToken> sa
 }
 
 void EngineImpl::finish(Request& request, FinishReason reason) {
+  std::shared_ptr<const runtime::ClassificationHead> head;
+  if (request.params.pooling == Pooling::kClassify && request.weights != nullptr) {
+    head = {request.weights, request.weights->head()};  // the adapter lives as long as its head is looked at
+  }
   const std::unique_ptr<Request> finished = forget(request);
   GenerationResult result;
   result.reason = reason;
@@ -575,6 +624,8 @@ void EngineImpl::finish(Request& request, FinishReason reason) {
   result.cached_tokens = finished->cached_tokens;
   result.prefill = std::move(finished->prefill);
   result.tokens = finished->output.take_tokens();
+  if (finished->pooler != nullptr && reason != FinishReason::kDeadline) result.pooled = finished->pooler->result();
+  result.head = std::move(head);
   result.text = finished->output.take_text();
   // A deadline may come before the first step and the first token.
   const Clock::time_point now = Clock::now();

@@ -12,6 +12,7 @@
 #include "grammar/grammar.h"
 #include "runtime/sampling.h"
 #include "runtime/step_model.h"
+#include "serving/pooler.h"
 #include "serving/scheduling.h"
 #include "text/tokenizer.h"
 
@@ -27,7 +28,9 @@ struct AdapterRef {
 
 struct GenerationRequest {
   std::vector<int32_t> prompt;
-  int32_t max_new_tokens = 0;  // >= 1
+  int32_t max_new_tokens = 0;  // >= 1; 0 with `pooling`
+  // The prompt's hidden states are wanted, not a continuation; kClassify needs an adapter with a head.
+  Pooling pooling = Pooling::kNone;
   // End the output, in the middle of a token's text if need be; the text of the stop sequence is kept.
   std::vector<std::string> stop;
   bool ignore_eos = false;
@@ -63,8 +66,10 @@ struct GenerationResult {
   int32_t prompt_tokens = 0;
   std::vector<runtime::TokenLogprob> prefill;  // with prompt_logprobs; the first one's logprob is NaN
   std::vector<GeneratedToken> tokens;
-  std::string text;           // all of it, special tokens skipped
-  int32_t cached_tokens = 0;  // of the prompt, found in the prefix cache
+  std::vector<float> pooled;                                // with GenerationRequest::pooling
+  std::shared_ptr<const runtime::ClassificationHead> head;  // that made it, with kClassify
+  std::string text;                                         // all of it, special tokens skipped
+  int32_t cached_tokens = 0;                                // of the prompt, found in the prefix cache
   // queued: from submit to the first step, adapter load included; inference: from there to the end;
   // time_to_first_token: from submit.
   std::chrono::nanoseconds queued{}, inference{}, time_to_first_token{};

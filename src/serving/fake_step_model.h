@@ -19,6 +19,7 @@ namespace graft::serving {
 
 constexpr int32_t kFakeVocab = 257;  // the bytes, and an end token
 constexpr int32_t kFakeEos = 256;
+constexpr int64_t kFakeHidden = 8;
 
 inline uint64_t hash_mix(uint64_t a, uint64_t b) {
   uint64_t x = a * 0x9e3779b97f4a7c15ULL + b + 0x2545f4914f6cdd1dULL;
@@ -35,7 +36,10 @@ class FakeAdapter final : public runtime::AdapterWeights {
     if (destroyed_) destroyed_();
   }
   [[nodiscard]] int64_t bytes() const override { return size_; }
+  [[nodiscard]] const runtime::ClassificationHead* head() const override { return has_head ? &classifier : nullptr; }
   const uint64_t seed;
+  bool has_head = false;
+  runtime::ClassificationHead classifier;
 
  private:
   int64_t size_;
@@ -45,7 +49,7 @@ class FakeAdapter final : public runtime::AdapterWeights {
 class FakeStepModel final : public runtime::StepModel {
  public:
   FakeStepModel(int32_t num_blocks, int32_t block_size, int64_t max_position = 4096)
-      : info_{kFakeVocab, max_position, num_blocks, block_size},
+      : info_{kFakeVocab, max_position, num_blocks, block_size, kFakeHidden},
         cells_(static_cast<size_t>(num_blocks) * static_cast<size_t>(block_size)) {}
 
   // Runs at the start of every step; what it returns or throws is the step's outcome.
@@ -62,16 +66,23 @@ class FakeStepModel final : public runtime::StepModel {
     written_.clear();
     for (const auto& slice : slices) GRAFT_CHECK_OK(write(slice));
     logits_.clear();
+    hidden_.clear();
     for (const auto& slice : slices) {
       const auto end = slice.start + static_cast<int64_t>(slice.tokens.size());
       if (slice.logits == runtime::LogitRows::kNone) continue;
       for (int64_t position = slice.logits == runtime::LogitRows::kAll ? slice.start : end - 1; position < end;
            ++position) {
-        append_row(slice, position);
+        if (slice.hidden) {
+          append_hidden(slice, position);
+        } else {
+          append_row(slice, position);
+        }
       }
     }
     return std::span<const float>(logits_);
   }
+
+  [[nodiscard]] std::span<const float> hidden() const override { return hidden_; }
 
   [[nodiscard]] Result<std::shared_ptr<const runtime::AdapterWeights>> load_adapter(
       const std::string& directory) const override {
@@ -106,9 +117,21 @@ class FakeStepModel final : public runtime::StepModel {
     return {};
   }
 
-  void append_row(const runtime::SequenceSlice& slice, int64_t position) {
+  uint64_t hash_up_to(const runtime::SequenceSlice& slice, int64_t position) {
     uint64_t hash = 0;
     for (int64_t i = 0; i <= position; ++i) hash = hash_mix(hash, cell(slice, i));
+    return hash;
+  }
+
+  void append_hidden(const runtime::SequenceSlice& slice, int64_t position) {
+    const uint64_t hash = hash_mix(hash_up_to(slice, position), 1);
+    for (int64_t i = 0; i < kFakeHidden; ++i) {
+      hidden_.push_back(static_cast<float>(hash_mix(hash, static_cast<uint64_t>(i)) >> 40) * 0x1p-24F);
+    }
+  }
+
+  void append_row(const runtime::SequenceSlice& slice, int64_t position) {
+    const uint64_t hash = hash_up_to(slice, position);
     for (int32_t id = 0; id < kFakeVocab; ++id) {
       logits_.push_back(static_cast<float>(hash_mix(hash, static_cast<uint64_t>(id)) >> 40) * 0x1p-21F);  // [0, 8)
     }
@@ -118,7 +141,7 @@ class FakeStepModel final : public runtime::StepModel {
   runtime::StepModelInfo info_;
   std::vector<uint64_t> cells_;
   std::set<const uint64_t*> written_;
-  std::vector<float> logits_;
+  std::vector<float> logits_, hidden_;
 };
 
 }  // namespace graft::serving

@@ -37,6 +37,7 @@ Request::Request(RequestId request_id, GenerationRequest generation, std::shared
   tenant = scope.salt = tenant_key(params.tenant);
   flow = std::hash<std::string>{}(params.adapter.source + params.adapter.id);
   wants_prompt_logprobs = params.prompt_logprobs;
+  pooled = params.pooling != Pooling::kNone;
   if (wants_prompt_logprobs) prefill.push_back({tokens.front(), std::numeric_limits<float>::quiet_NaN()});
 }
 
@@ -73,7 +74,15 @@ Status validate(const GenerationRequest& request, int64_t vocab_size, int32_t ma
                      std::to_string(vocab_size - 1));
     }
   }
-  if (request.max_new_tokens < 1) return invalid("`max_new_tokens` must be strictly positive");
+  const bool pooled = request.pooling != Pooling::kNone;
+  if (pooled && (request.max_new_tokens != 0 || request.prompt_logprobs || request.grammar != nullptr)) {
+    return invalid("a request for hidden states generates nothing: `max_new_tokens` must be 0, without logprobs");
+  }
+  if (pooled && request.prompt.size() > static_cast<size_t>(max_total_tokens)) {
+    return invalid("`inputs` must have less than " + std::to_string(max_total_tokens + 1) +
+                   " tokens. Given: " + std::to_string(request.prompt.size()));
+  }
+  if (!pooled && request.max_new_tokens < 1) return invalid("`max_new_tokens` must be strictly positive");
   if (request.prompt.size() + static_cast<size_t>(request.max_new_tokens) > static_cast<size_t>(max_total_tokens)) {
     return invalid("`inputs` tokens + `max_new_tokens` must be <= " + std::to_string(max_total_tokens) +
                    ". Given: " + std::to_string(request.prompt.size()) + " `inputs` tokens and " +

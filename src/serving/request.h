@@ -28,7 +28,8 @@ struct Request : Sequence {
   GenerationRequest params;
   std::shared_ptr<GenerationSink> sink;
   Output output;
-  std::unique_ptr<Speculation> speculation;  // null: none
+  std::unique_ptr<Speculation> speculation;   // null: none
+  std::unique_ptr<Pooler> pooler;             // null: not asked for, or the adapter is not there yet
   std::unique_ptr<grammar::Matcher> matcher;  // has accepted the output; null: no grammar
   AdapterFiles adapter_files;
   std::vector<runtime::TokenLogprob> prefill;

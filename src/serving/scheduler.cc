@@ -83,7 +83,7 @@ void Scheduler::admit() {
 bool Scheduler::start(Sequence& sequence) {
   std::vector<runtime::BlockHandle> found;
   runtime::PrefixEntry prefix;
-  if (!sequence.wants_prompt_logprobs || sequence.prompt_logprobs >= sequence.prompt_size) {
+  if (!sequence.needs_whole_prompt()) {
     // The last token is always computed: its logits are what the step is for.
     found = blocks_.find_prefix(sequence.scope, std::span(sequence.tokens).first(sequence.tokens.size() - 1), prefix);
   }
@@ -134,7 +134,9 @@ void Scheduler::take_chunk(Sequence& sequence) {
 
 void Scheduler::take(Sequence& sequence, int32_t count) {
   PlannedSlice slice{&sequence, count, runtime::LogitRows::kNone};
-  if (sequence.reveals_prompt_logprobs(count) || sequence.drafted > 0) {
+  if (sequence.pools_every_row) {
+    slice.logits = runtime::LogitRows::kAll;  // hidden states: they are small
+  } else if (sequence.reveals_prompt_logprobs(count) || sequence.drafted > 0) {
     slice.logits = runtime::LogitRows::kAll;
     rows_left_ -= count;
   } else if (count == sequence.pending()) {

@@ -33,6 +33,9 @@ struct Sequence {
   bool wants_prompt_logprobs = false;
   int32_t prompt_logprobs = 1;  // prompt tokens whose logprob is known; nothing predicts the first one
 
+  bool pooled = false;           // its hidden states are asked for, nothing is generated
+  bool pools_every_row = false;  // of all its tokens, not just the last one
+
   std::shared_ptr<const runtime::AdapterWeights> weights;  // null: the base model
   AdapterEntry* adapter = nullptr;                         // where the weights came from, if from the adapter pool
 
@@ -47,6 +50,10 @@ struct Sequence {
   // Whether the logits of the next `count` tokens tell a prompt logprob that is still unknown.
   [[nodiscard]] bool reveals_prompt_logprobs(int32_t count) const {
     return wants_prompt_logprobs && prompt_logprobs < prompt_size && computed + count >= prompt_logprobs;
+  }
+  // Whether what the prefix cache holds would leave out rows that somebody wants to see.
+  [[nodiscard]] bool needs_whole_prompt() const {
+    return pools_every_row || (wants_prompt_logprobs && prompt_logprobs < prompt_size);
   }
 };
 

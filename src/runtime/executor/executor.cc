@@ -9,6 +9,7 @@
 #include <exception>
 #include <numeric>
 
+#include "formats/dequantise.h"
 #include "model/peft.h"
 #include "ops/cpu/parallel.h"
 
@@ -53,10 +54,11 @@ RaggedBatch gather(std::span<const SequenceSlice> slices) {
   return batch;
 }
 
-// Rows of the batch whose logits are asked for, in the order of the slices.
-std::vector<int64_t> logit_rows(std::span<const SequenceSlice> slices, const RaggedBatch& batch) {
+// Rows of the batch whose logits, or hidden states, are asked for, in the order of the slices.
+std::vector<int64_t> asked_rows(std::span<const SequenceSlice> slices, const RaggedBatch& batch, bool hidden) {
   std::vector<int64_t> rows;
   for (size_t i = 0; i < slices.size(); ++i) {
+    if (slices[i].hidden != hidden) continue;
     const auto n = static_cast<int64_t>(slices[i].tokens.size());
     const int64_t from = slices[i].logits == LogitRows::kAll ? 0 : n - 1;
     if (slices[i].logits == LogitRows::kNone) continue;
@@ -73,6 +75,20 @@ at::Tensor select_rows(const at::Tensor& from, const std::vector<int64_t>& rows)
                 from.const_data_ptr<float>() + rows[i] * width, static_cast<size_t>(width) * sizeof(float));
   }
   return out;
+}
+
+Result<std::optional<ClassificationHead>> head_of(const formats::PeftAdapter& files) {
+  if (!files.head()) return std::optional<ClassificationHead>();
+  ClassificationHead head;
+  if (files.config().task == formats::PeftTask::kTokenClassification) head.kind = ClassificationHead::Kind::kToken;
+  head.labels = files.head()->labels;
+  head.weight.resize(static_cast<size_t>(files.head()->weight.elements()));
+  GRAFT_CHECK_OK(formats::to_float32(files.head()->weight, head.weight));
+  if (files.head()->bias) {
+    head.bias.resize(head.labels.size());
+    GRAFT_CHECK_OK(formats::to_float32(*files.head()->bias, head.bias));
+  }
+  return std::optional(std::move(head));
 }
 
 class PagedContext : public model::AttentionContext {
@@ -93,7 +109,7 @@ class Executor : public StepModel {
  public:
   Executor(std::shared_ptr<const model::Decoder> decoder, int32_t blocks, bool kv_int8) : decoder_(std::move(decoder)) {
     const formats::ModelSpec& spec = decoder_->spec();
-    info_ = {spec.vocab_size, spec.max_position, blocks, static_cast<int32_t>(ops::kKvBlockSize)};
+    info_ = {spec.vocab_size, spec.max_position, blocks, static_cast<int32_t>(ops::kKvBlockSize), spec.hidden_size};
     for (int64_t i = 0; i < spec.num_layers; ++i) {
       cache_.push_back(
           ops::make_kv_layer(blocks, decoder_->attention_shape(), kv_int8 ? at::kChar : decoder_->dtype()));
@@ -111,6 +127,8 @@ class Executor : public StepModel {
     }
   }
 
+  [[nodiscard]] std::span<const float> hidden() const override { return hidden_; }
+
   void for_each(int64_t count, const std::function<void(int64_t)>& task) const override {
     ops::cpu::parallel_for(count, [&](int64_t i) { task(i); });
   }
@@ -118,9 +136,12 @@ class Executor : public StepModel {
   [[nodiscard]] Result<std::shared_ptr<const AdapterWeights>> load_adapter(
       const std::string& directory) const override {
     try {
-      GRAFT_TRY(const auto files, formats::PeftAdapter::open(directory, decoder_->spec()));
-      GRAFT_TRY(model::Adapter adapter, model::adapter_from_peft(files, decoder_->spec(), decoder_->dtype(), false));
-      return std::shared_ptr<const AdapterWeights>(std::make_shared<LoadedAdapter>(std::move(adapter)));
+      GRAFT_TRY(const auto files,
+                formats::PeftAdapter::open(directory, decoder_->spec(), {.dora = true, .head = true}));
+      GRAFT_TRY(model::Adapter adapter, model::adapter_from_peft(files, decoder_->spec(), decoder_->weights(), false));
+      GRAFT_TRY(auto head, head_of(files));
+      return std::shared_ptr<const AdapterWeights>(
+          std::make_shared<LoadedAdapter>(std::move(adapter), std::move(head)));
     } catch (const std::exception& e) {
       return internal_error(fmt::format("{}: the adapter could not be loaded: {}", directory, first_line(e.what())));
     }
@@ -153,7 +174,8 @@ class Executor : public StepModel {
     const RaggedBatch batch = gather(slices);
     PagedContext context(cache_, batch.sequences);
     const at::Tensor residual = decoder_->forward(batch.tokens, context, batch.segments);
-    const std::vector<int64_t> rows = logit_rows(slices, batch);
+    keep_hidden(residual, asked_rows(slices, batch, true));
+    const std::vector<int64_t> rows = asked_rows(slices, batch, false);
     if (rows.empty()) return {};
     const auto count = static_cast<int64_t>(rows.size());
     if (!logits_.defined() || logits_.size(0) < count) {
@@ -163,10 +185,18 @@ class Executor : public StepModel {
     return {logits_.const_data_ptr<float>(), static_cast<size_t>(count * info_.vocab_size)};
   }
 
+  void keep_hidden(const at::Tensor& residual, const std::vector<int64_t>& rows) {
+    hidden_.clear();
+    if (rows.empty()) return;
+    const at::Tensor normed = decoder_->final_norm(select_rows(residual, rows)).to(at::kFloat);
+    hidden_.assign(normed.const_data_ptr<float>(), normed.const_data_ptr<float>() + normed.numel());
+  }
+
   std::shared_ptr<const model::Decoder> decoder_;
   StepModelInfo info_;
   std::vector<ops::KvLayer> cache_;
   at::Tensor logits_;
+  std::vector<float> hidden_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +15,17 @@ namespace graft::runtime {
 // An adapter as the executor takes it.
 class LoadedAdapter : public AdapterWeights {
  public:
-  explicit LoadedAdapter(model::Adapter adapter) : adapter_(std::move(adapter)) {}
-  [[nodiscard]] int64_t bytes() const override { return adapter_.bytes(); }
+  explicit LoadedAdapter(model::Adapter adapter, std::optional<ClassificationHead> head = {})
+      : adapter_(std::move(adapter)), head_(std::move(head)) {}
+  [[nodiscard]] int64_t bytes() const override {
+    return adapter_.bytes() + (head_ ? static_cast<int64_t>(head_->weight.size() * sizeof(float)) : 0);
+  }
+  [[nodiscard]] const ClassificationHead* head() const override { return head_ ? &*head_ : nullptr; }
   [[nodiscard]] const model::Adapter& adapter() const { return adapter_; }
 
  private:
   model::Adapter adapter_;
+  std::optional<ClassificationHead> head_;
 };
 
 struct ExecutorOptions {

@@ -90,6 +90,8 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(ApiConfig config, Engine& en
   add_openai_completions_routes(router, context);
   add_openai_chat_routes(router, context);
   add_openai_models_routes(router, context);
+  add_lorax_pooled_routes(router, context);
+  add_openai_embeddings_routes(router, context);
   add_openapi_routes(router, context);
   auto impl = std::make_unique<Impl>();
   impl->context = context;

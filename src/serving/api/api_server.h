@@ -48,8 +48,10 @@ struct ApiConfig {
   int32_t max_input_length = 0;  // tokens; 0: all but one of the engine's max_total_tokens
   int32_t max_best_of = 2;
   int32_t max_stop_sequences = 4;
-  int32_t max_choices = 16;        // OpenAI's n times the number of prompts
-  int32_t max_alternatives = 100;  // return_k_alternatives
+  int32_t max_choices = 16;          // OpenAI's n times the number of prompts
+  int32_t max_alternatives = 100;    // return_k_alternatives
+  int32_t max_inputs = 256;          // of one request for embeddings or classes
+  Pooling pooling = Pooling::kMean;  // of embeddings, where the request does not say
 };
 
 // The LoRAX and OpenAI routes over an engine.

@@ -8,6 +8,7 @@
 #include "serving/api/characters.h"
 #include "serving/api/openai_call.h"
 #include "serving/api/openai_logprobs.h"
+#include "serving/api/openai_prompts.h"
 #include "serving/api/prompt.h"
 #include "serving/api/response_format.h"
 #include "serving/api/routes.h"
@@ -17,11 +18,6 @@ namespace {
 
 constexpr int64_t kDefaultMaxTokens = 16;  // OpenAI's
 constexpr int64_t kMaxLogprobs = 5;        // likewise
-
-struct Prompt {
-  std::string text;
-  std::vector<int32_t> ids;
-};
 
 class CompletionFormat : public OpenAiFormat {
  public:
@@ -74,56 +70,6 @@ class CompletionFormat : public OpenAiFormat {
   }
 };
 
-std::optional<std::vector<int32_t>> token_ids(const ApiContext& context, const Json& array) {
-  std::vector<int32_t> ids;
-  for (const Json& item : array) {
-    if (!item.is_number_integer()) return std::nullopt;
-    const auto id = item.get<int64_t>();
-    if (id < 0 || id >= context.tokenizer->vocab_size()) return std::nullopt;
-    ids.push_back(static_cast<int32_t>(id));
-  }
-  return ids;
-}
-
-// A string or token ids.
-std::optional<Prompt> read_one_prompt(const ApiContext& context, const Json& value) {
-  if (value.is_string()) {
-    const auto text = value.get<std::string>();
-    return Prompt{text, tokenize_raw(context, text)};
-  }
-  if (!value.is_array()) return std::nullopt;
-  auto ids = token_ids(context, value);
-  if (!ids) return std::nullopt;
-  std::string text = context.tokenizer->decode(*ids, false, /*clean_up_spaces=*/false);
-  return Prompt{std::move(text), std::move(*ids)};
-}
-
-// One prompt, or an array of them. An array of integers is one prompt.
-std::vector<Prompt> read_prompts(const ApiContext& context, Fields& fields) {
-  const std::string must =
-      fmt::format("must be a string, an array of strings, an array of token ids (0 to {}) or an array of such arrays",
-                  context.tokenizer->vocab_size() - 1);
-  std::vector<Prompt> prompts;
-  const Json* value = fields.any("prompt");
-  if (value == nullptr) {
-    fields.fail("prompt", "is missing");
-    return prompts;
-  }
-  const bool many = value->is_array() && !value->empty() && (value->front().is_string() || value->front().is_array());
-  const auto add = [&](const Json& item) {
-    auto prompt = read_one_prompt(context, item);
-    if (prompt) prompts.push_back(std::move(*prompt));
-    return prompt.has_value();
-  };
-  if (many && value->size() > static_cast<size_t>(context.config.max_choices)) {
-    fields.fail("prompt",
-                fmt::format("may hold up to {} prompts. Given: {}", context.config.max_choices, value->size()));
-  } else if (!(many ? std::all_of(value->begin(), value->end(), add) : add(*value))) {
-    fields.fail("prompt", must);
-  }
-  return prompts;
-}
-
 std::optional<ApiError> prepare(OpenAiCall& call, const Json& body, std::string_view text) {
   const ApiContext& context = *call.context;
   Fields fields(body);
@@ -150,7 +96,7 @@ std::optional<ApiError> prepare(OpenAiCall& call, const Json& body, std::string_
     fields.fail("echo", "with `logprobs` is not supported when streaming");
   }
   if (fields.error()) return fields.error();
-  format->prompts = read_prompts(context, fields);
+  format->prompts = read_prompts(context, fields, "prompt", static_cast<size_t>(context.config.max_choices));
   if (!fields.error() && static_cast<int64_t>(format->prompts.size()) * best_of > context.config.max_choices) {
     fields.fail("n", fmt::format("times the number of prompts must be <= {}", context.config.max_choices));
   }

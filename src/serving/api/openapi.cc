@@ -17,7 +17,7 @@ struct RouteDoc {
   Family family = Family::kLorax;
 };
 
-constexpr std::array<RouteDoc, 21> kRoutes{{
+constexpr std::array<RouteDoc, 22> kRoutes{{
     {"POST", "/", "LoRAX", "Generate; a stream where the body says so", "GenerateRequest", "GenerateResponses", true},
     {"POST", "/invocations", "LoRAX", "The same as POST /", "GenerateRequest", "GenerateResponses", true},
     {"POST", "/generate", "LoRAX", "Generate", "GenerateRequest", "GenerateResponse"},
@@ -38,8 +38,9 @@ constexpr std::array<RouteDoc, 21> kRoutes{{
     {"GET", "/api-doc/openapi.json", "Operation", "This description", "", "Description", false, Family::kPlain},
     {"GET", "/docs", "Operation", "This description as a page", "", "html", false, Family::kPlain},
     {"POST", "/embed", "LoRAX", "Embed a text", "EmbedRequest", "Embedding"},
-    {"POST", "/classify", "LoRAX", "Classify a text", "EmbedRequest", "Anything"},
-    {"POST", "/v1/embeddings", "OpenAI", "Embed texts", "EmbeddingsRequest", "Anything", false, Family::kOpenAi},
+    {"POST", "/classify", "LoRAX", "Classify a text, or its tokens", "ClassifyRequest", "Classes"},
+    {"POST", "/classify_batch", "LoRAX", "Classify texts", "ClassifyBatchRequest", "ClassesOfMany"},
+    {"POST", "/v1/embeddings", "OpenAI", "Embed texts", "EmbeddingsRequest", "Embeddings", false, Family::kOpenAi},
 }};
 
 const RouteDoc* find_doc(const std::string& method, const std::string& pattern) {

@@ -182,9 +182,35 @@ OrderedJson openapi_schemas() {
   schemas["TokenizeRequest"] = object({{"inputs", text()}, {"add_special_tokens", typed("boolean")}}, {"inputs"});
   schemas["Tokens"] = array_of(object({{"id", integer()}, {"text", text()}, {"start", integer()}, {"stop", integer()}},
                                       {"id", "text", "start", "stop"}));
-  schemas["EmbedRequest"] = object({{"inputs", text()}}, {"inputs"});
+  const OrderedJson adapter = object(
+      {{"adapter_id", typed("string")}, {"adapter_source", typed("string")}, {"api_token", typed("string")}}, {});
+  const OrderedJson pooling{{"enum", {"mean", "last", nullptr}}};
+  schemas["EmbedRequest"] = object(
+      {{"inputs", {{"type", "string"}, {"minLength", 1}}}, {"parameters", adapter}, {"pooling", pooling}}, {"inputs"});
+  schemas["ClassifyRequest"] =
+      object({{"inputs", {{"type", "string"}, {"minLength", 1}}}, {"parameters", adapter}}, {"inputs"});
+  schemas["ClassifyBatchRequest"] = object({{"inputs", array_of(text())}, {"parameters", adapter}}, {"inputs"});
+  const OrderedJson classes = array_of(object({{"entity_group", text()},
+                                               {"score", {{"type", "number"}}},
+                                               {"word", text()},
+                                               {"start", integer()},
+                                               {"end", integer()}},
+                                              {"entity_group", "score", "word", "start", "end"}));
+  schemas["Classes"] = classes;
+  schemas["ClassesOfMany"] = array_of(classes);
   schemas["Embedding"] = object({{"embeddings", array_of({{"type", "number"}})}}, {"embeddings"});
-  schemas["EmbeddingsRequest"] = object({{"input", OrderedJson::object()}, {"model", typed("string")}}, {"input"});
+  schemas["EmbeddingsRequest"] = object({{"input", OrderedJson::object()},
+                                         {"model", typed("string")},
+                                         {"encoding_format", {{"enum", {"float", "base64", nullptr}}}},
+                                         {"dimensions", {{"type", {"integer", "null"}}, {"minimum", 1}}},
+                                         {"pooling", pooling}},
+                                        {"input"});
+  schemas["Embeddings"] =
+      object({{"object", {{"const", "list"}}},
+              {"data", array_of(object({{"object", text()}, {"index", integer()}, {"embedding", OrderedJson::object()}},
+                                       {"object", "index", "embedding"}))},
+              {"model", text()}},
+             {"object", "data", "model"});
   schemas["CompletionRequest"] = completion_request();
   schemas["Completion"] = answer_of(
       "text_completion",

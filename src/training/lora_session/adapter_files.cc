@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/philox.h"
+#include "model/dora.h"
 #include "model/peft.h"
 #include "ops/cpu/parallel.h"
 
@@ -30,20 +31,23 @@ bool same_targets(const std::vector<model::AdapterTarget>& x, const std::vector<
 
 }  // namespace
 
-Result<model::Adapter> new_adapter(const LoraSettings& settings, const formats::ModelSpec& spec, at::ScalarType dtype) {
+Result<model::Adapter> new_adapter(const LoraSettings& settings, const formats::ModelSpec& spec,
+                                   const model::Weights& weights) {
   GRAFT_TRY(const auto slots, formats::adapter_slots(settings.peft, spec));
   GRAFT_TRY(const auto targets, model::adapter_targets(slots));
-  model::Adapter fresh(spec, targets, dtype, true);
+  const auto kind = settings.peft.use_dora ? model::AdapterKind::kDora : model::AdapterKind::kLora;
+  model::Adapter fresh(spec, targets, weights.dtype, true, kind);
   if (settings.pretrained.empty()) {
     initialise(fresh, spec, settings.seed);
+    model::initialise_magnitudes(fresh, weights);
     return fresh;
   }
-  GRAFT_TRY(const auto files, formats::PeftAdapter::open(settings.pretrained, spec));
-  GRAFT_TRY(model::Adapter adapter, model::adapter_from_peft(files, spec, dtype, true));
-  if (!same_targets(adapter.targets(), fresh.targets())) {
+  GRAFT_TRY(const auto files, formats::PeftAdapter::open(settings.pretrained, spec, {.dora = true}));
+  GRAFT_TRY(model::Adapter adapter, model::adapter_from_peft(files, spec, weights, true));
+  if (!same_targets(adapter.targets(), fresh.targets()) || adapter.kind() != kind) {
     return invalid(
-        fmt::format("{}: its rank, alpha or target modules are not those of the configuration: set adapter.r, "
-                    "adapter.alpha and adapter.target_modules to its own",
+        fmt::format("{}: its rank, alpha, target modules or DoRA are not those of the configuration: set adapter.r, "
+                    "adapter.alpha, adapter.target_modules and adapter.use_dora to its own",
                     settings.pretrained));
   }
   return adapter;
@@ -65,6 +69,12 @@ Result<Updater> make_updater(model::Adapter& adapter, const formats::ModelSpec& 
     block.offset = adapter.b_transposed(i).data() - masters;
     block.columns = model::out_features(spec, target.projection);
     block.transposed = true;
+    blocks.push_back(block);
+    if (adapter.kind() != model::AdapterKind::kDora) continue;
+    block.name = path + ".lora_magnitude_vector";
+    block.offset = adapter.magnitude(i).data() - masters;
+    block.rows = 1;
+    block.transposed = false;
     blocks.push_back(block);
   }
   const auto n = static_cast<size_t>(adapter.masters().numel());

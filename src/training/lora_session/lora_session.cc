@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 
+#include "model/dora.h"
 #include "model/peft.h"
 #include "ops/cross_entropy.h"
 #include "runtime/executor/executor.h"
@@ -106,7 +107,7 @@ class LoraSession : public Session {
 
   Result<double> optim_step(const StepParams& params) override {
     const double norm = updater_->step(params);
-    adapter_.repack();
+    refresh();
     return norm;
   }
 
@@ -117,7 +118,7 @@ class LoraSession : public Session {
 
   Status load_state(const std::string& directory) override {
     Status loaded = updater_->load(directory);
-    adapter_.repack();
+    refresh();
     return loaded;
   }
 
@@ -130,8 +131,9 @@ class LoraSession : public Session {
   Result<std::shared_ptr<const runtime::AdapterWeights>> snapshot() override {
     return guarded("a snapshot of the adapter", [&]() -> Result<std::shared_ptr<const runtime::AdapterWeights>> {
       show_average();
-      model::Adapter copy(decoder_->spec(), adapter_.targets(), decoder_->dtype(), false);
+      model::Adapter copy(decoder_->spec(), adapter_.targets(), decoder_->dtype(), false, adapter_.kind());
       copy.masters().copy_(adapter_.masters());
+      model::refresh_norms(copy, decoder_->weights());
       copy.repack();
       copy.drop_masters();
       return std::shared_ptr<const runtime::AdapterWeights>(std::make_shared<runtime::LoadedAdapter>(std::move(copy)));
@@ -151,10 +153,16 @@ class LoraSession : public Session {
   }
 
   void show_trained() {
-    if (updater_->show_trained()) adapter_.repack();
+    if (updater_->show_trained()) refresh();
   }
   void show_average() {
-    if (updater_->show_average()) adapter_.repack();
+    if (updater_->show_average()) refresh();
+  }
+
+  // The masters have changed.
+  void refresh() {
+    model::refresh_norms(adapter_, decoder_->weights());
+    adapter_.repack();
   }
 
   Result<ops::CrossEntropy> run(const PackedBatch& batch, double scale, bool track) {
@@ -183,7 +191,7 @@ class LoraSession : public Session {
 Result<std::unique_ptr<Session>> make_lora_session(std::shared_ptr<const model::Decoder> decoder,
                                                    const LoraSettings& settings) {
   return guarded("setting up the adapter", [&]() -> Result<std::unique_ptr<Session>> {
-    GRAFT_TRY(model::Adapter adapter, new_adapter(settings, decoder->spec(), decoder->dtype()));
+    GRAFT_TRY(model::Adapter adapter, new_adapter(settings, decoder->spec(), decoder->weights()));
     return LoraSession::create(decoder, settings, std::move(adapter));
   });
 }

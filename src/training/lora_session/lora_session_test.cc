@@ -35,8 +35,10 @@ class LoraSessionTest : public testing::Test {
   static std::vector<int32_t> tokens() { return expected_["tokens"].get<std::vector<int32_t>>(); }
 
   static std::unique_ptr<Session> session(WeightDType dtype, double dropout = 0, const std::string& pretrained = "",
-                                          const Optimization& optimization = {AdamWSettings{.weight_decay = 0.01}}) {
+                                          const Optimization& optimization = {AdamWSettings{.weight_decay = 0.01}},
+                                          bool dora = false) {
     LoraSettings settings;
+    settings.peft.use_dora = dora;
     settings.peft.r = 5;
     settings.peft.lora_alpha = 10;
     settings.peft.lora_dropout = dropout;
@@ -90,10 +92,14 @@ std::vector<float> next_token_logprobs(Session& session, const std::vector<int32
 
 constexpr StepParams kStep{0.02, 0.5};
 
-TEST_F(LoraSessionTest, StepsEqualTorchWithPeft) {
+class StepsEqualTest : public LoraSessionTest, public testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, StepsEqualTest, testing::Bool(),
+                         [](const auto& param) { return param.param ? "Dora" : "Lora"; });
+
+TEST_P(StepsEqualTest, StepsEqualTorchWithPeft) {
   const auto sequences = cut(tokens(), {70, 1, 33, 96});
-  const auto trained = session(WeightDType::kFloat32);
-  const std::string start = path("start");
+  const auto trained = session(WeightDType::kFloat32, 0, "", {AdamWSettings{.weight_decay = 0.01}}, GetParam());
+  const std::string start = path(GetParam() ? "start-dora" : "start");
   ASSERT_TRUE(trained->save_adapter(start).ok());
   nlohmann::json job = {{"lr", 0.02}, {"weight_decay", 0.01}, {"max_grad_norm", 0.5}, {"steps", 5}};
   for (const auto& sequence : sequences) {
@@ -118,7 +124,7 @@ TEST_F(LoraSessionTest, StepsEqualTorchWithPeft) {
   EXPECT_LT(model::largest_difference(next_token_logprobs(*trained, tokens()), expected["logprobs"]), 2e-2);
 
   // What it saves, peft loads, and says the same.
-  const std::string saved = path("saved");
+  const std::string saved = path(GetParam() ? "saved-dora" : "saved");
   ASSERT_TRUE(trained->save_adapter(saved).ok());
   const auto scored = model::tiny_llama({"score", model_path(), saved});
   EXPECT_LT(model::largest_difference(next_token_logprobs(*trained, tokens()), scored["logprobs"]), 1e-3);
@@ -133,7 +139,13 @@ TEST_F(LoraSessionTest, AdaptersOfPeftHaveTheSameLogprobs) {
        {"lora_alpha", 8},
        {"target_modules", all},
        {"rank_pattern", {{"k_proj", 7}, {"layers.1.mlp.up_proj", 2}}},
-       {"alpha_pattern", {{"v_proj", 3}}}}};
+       {"alpha_pattern", {{"v_proj", 3}}}},
+      {{"r", 5}, {"lora_alpha", 7}, {"use_dora", true}, {"target_modules", all}},
+      {{"r", 2},
+       {"lora_alpha", 9},
+       {"use_dora", true},
+       {"use_rslora", true},
+       {"target_modules", {"k_proj", "down_proj"}}}};
   for (size_t i = 0; i < settings.size(); ++i) {
     const std::string folder = path("peft" + std::to_string(i));
     const auto expected = model::tiny_llama({"adapter", model_path(), folder, settings[i].dump()});
