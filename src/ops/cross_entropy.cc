@@ -20,14 +20,16 @@ cpu::ProductArgs product_args(const void* a, int64_t lda, int64_t rows, const Li
   args.lda = lda;
   args.m = rows;
   args.k = weight.in_features;
+  args.format = weight.format;
   args.parts = weight.parts;
   return args;
 }
 
-// Losses of rows [begin, end) and, where dx is defined, their gradient.
+// Losses of rows [begin, end) and, where dx is defined, their gradient. values: the weight, dense.
 template <class T>
-void run_chunk(const at::Tensor& hidden, const LinearWeight& weight, std::span<const int32_t> labels, float scale,
-               int64_t begin, int64_t end, float* losses, at::Tensor& logits, at::Tensor& dlogits, at::Tensor& dx) {
+void run_chunk(const at::Tensor& hidden, const LinearWeight& weight, const LinearWeight& values,
+               std::span<const int32_t> labels, float scale, int64_t begin, int64_t end, float* losses,
+               at::Tensor& logits, at::Tensor& dlogits, at::Tensor& dx) {
   const int64_t rows = end - begin;
   const int64_t vocab = weight.out_features;
   cpu::ProductArgs forward = product_args(data<T>(hidden) + begin * hidden.size(1), hidden.size(1), rows, weight);
@@ -43,7 +45,7 @@ void run_chunk(const at::Tensor& hidden, const LinearWeight& weight, std::span<c
         scores + row * vocab, vocab, labels[static_cast<size_t>(begin + row)], scale, gradient, sizeof(T) == 4);
   });
   if (!with_gradient) return;
-  cpu::ProductArgs backward = product_args(data<T>(dlogits), dlogits.size(1), rows, weight);
+  cpu::ProductArgs backward = product_args(data<T>(dlogits), dlogits.size(1), rows, values);
   backward.c = mutable_data<T>(dx) + begin * dx.size(1);
   backward.ldc = dx.size(1);
   cpu::product_transposed<T>(backward);
@@ -58,14 +60,17 @@ void run(const at::Tensor& hidden, const LinearWeight& weight, std::span<const i
   at::Tensor dlogits;
   // An even width, zero in the padding: the transposed product reads pairs.
   if (dx.defined()) dlogits = at::zeros({chunk, weight.out_features + (weight.out_features & 1)}, hidden.options());
+  const bool quantised = weight.format != cpu::WeightFormat::kDense && dx.defined();
+  const LinearWeight dense = quantised ? dequantised(weight) : LinearWeight();
+  const LinearWeight& values = quantised ? dense : weight;
   for (int64_t begin = 0; begin < rows; begin += kChunkRows) {
     const int64_t end = std::min(rows, begin + kChunkRows);
     if (weight.dtype == at::kBFloat16) {
-      run_chunk<cpu::bf16>(hidden, weight, labels, static_cast<float>(scale), begin, end, losses.data(), logits,
+      run_chunk<cpu::bf16>(hidden, weight, values, labels, static_cast<float>(scale), begin, end, losses.data(), logits,
                            dlogits, dx);
     } else {
-      run_chunk<float>(hidden, weight, labels, static_cast<float>(scale), begin, end, losses.data(), logits, dlogits,
-                       dx);
+      run_chunk<float>(hidden, weight, values, labels, static_cast<float>(scale), begin, end, losses.data(), logits,
+                       dlogits, dx);
     }
   }
 }

@@ -208,7 +208,11 @@ void accumulate_weight_gradients(const Call& call, const at::Tensor& lora_x, con
 
 template <class T>
 at::Tensor input_gradient(const Call& call, const at::Tensor& dy, const at::Tensor& dt) {
-  const LinearWeight& w = *call.weight;
+  // The gradient through quantised weights is the one through the values that they stand for; the rounding of the
+  // activations counts as the identity.
+  const bool quantised = call.weight->format != cpu::WeightFormat::kDense;
+  const LinearWeight values = quantised ? dequantised(*call.weight) : LinearWeight();
+  const LinearWeight& w = quantised ? values : *call.weight;
   at::Tensor dx = at::empty({dy.size(0), w.in_features}, dy.options());
   std::vector<cpu::Graft> grafts;
   const bool fused = !has_dropout(call);
@@ -315,7 +319,6 @@ at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<con
   call->weight = &weight;
   call->segments.assign(segments.begin(), segments.end());
   if (x.requires_grad() || (residual.defined() && residual.requires_grad())) {
-    TORCH_CHECK(weight.format == cpu::WeightFormat::kDense, "[linear] no gradient through quantised weights");
     return LinearFunction::apply(x, residual.defined() ? residual : at::empty({0}), call);
   }
   at::Tensor t;

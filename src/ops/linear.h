@@ -18,8 +18,9 @@ namespace graft::ops {
 // Where the weight is quantised, x is too, to 8 bits in groups of 32 along the row; adapters and residual are not.
 //
 // A row's result depends on the row, the weight and its adapter alone, bit for bit. Differentiable by x and residual;
-// gradients of A and B are added to the buffers that the LoraLinear names (never formed: the gradient of W). Dense
-// weights only, for now.
+// gradients of A and B are added to the buffers that the LoraLinear names (never formed: the gradient of W). Quantised
+// weights pass on the gradient of the values that they stand for, as if activations had not been rounded (QLoRA:
+// Dettmers et al., 2023).
 // LoRA: Hu et al., 2021.
 at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<const LoraSegment> segments = {},
                   const at::Tensor& residual = {});

@@ -151,13 +151,30 @@ TEST_P(QuantTest, ARowDoesNotDependOnItsNeighbours) {
   }
 }
 
-TEST_P(QuantTest, GradientsAreRefused) {
-  const LinearWeight weight = pack_linear({random({16, 32})}, at::kFloat, GetParam());
-  EXPECT_ANY_THROW(linear(random({2, 32}).requires_grad_(true), weight));
-}
-
 INSTANTIATE_TEST_SUITE_P(, QuantTest, testing::Values(WeightFormat::kInt8, WeightFormat::kInt4),
                          [](const auto& test) { return test.param == WeightFormat::kInt8 ? "int8" : "int4"; });
+
+TEST_P(QuantTest, DequantisedPanelsHoldTheRowsValues) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const auto& [n, k] : {std::pair<int64_t, int64_t>{37, 96}, {16, 130}, {5, 33}}) {
+      const LinearWeight weight = pack_linear({random({n, k}, 0.3), random({n + 3, k}, 0.3)}, dtype, GetParam());
+      EXPECT_TRUE(at::equal(unpack_linear(dequantised(weight)), unpack_linear(weight).to(dtype)));
+    }
+  }
+}
+
+TEST_P(QuantTest, GradientIsThatOfTheValuesTheWeightsStandFor) {
+  const at::Tensor w = random({48, 128}, 0.3);
+  const LinearWeight quantised = pack_linear({w}, at::kFloat, GetParam());
+  const LinearWeight dense = pack_linear({unpack_linear(quantised)}, at::kFloat);
+  const at::Tensor dy = random({9, 48}, 1.0);
+  const auto gradient = [&](const LinearWeight& weight) {
+    at::Tensor x = random({9, 128}, 1.0).requires_grad_(true);
+    linear(x, weight).backward(dy);
+    return x.grad();
+  };
+  EXPECT_TRUE(at::equal(gradient(quantised), gradient(dense)));
+}
 
 }  // namespace
 }  // namespace graft::ops

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include "ops/cpu/dequantise.h"
 #include "ops/cpu/quant.h"
 
 namespace graft::ops {
@@ -29,6 +30,28 @@ void read_row(const LinearWeight& weight, const cpu::WeightPart& part, int64_t r
   } else {
     cpu::unpack_row(static_cast<const float*>(part.packed), weight.in_features, row, out);
   }
+}
+
+LinearWeight dequantised(const LinearWeight& weight) {
+  LinearWeight dense = weight;
+  dense.format = cpu::WeightFormat::kDense;
+  int64_t bytes = 0;
+  for (const cpu::WeightPart& part : weight.parts) bytes += stored_bytes(dense, part.n, weight.in_features);
+  const at::Tensor storage = at::empty({bytes}, at::TensorOptions().dtype(at::kByte));
+  auto* to = storage.mutable_data_ptr<uint8_t>();
+  for (cpu::WeightPart& part : dense.parts) {
+    if (weight.dtype == at::kBFloat16) {
+      cpu::dequantise_panels(weight.format, part.packed, part.n, weight.in_features,
+                             static_cast<cpu::bf16*>(static_cast<void*>(to)));
+    } else {
+      cpu::dequantise_panels(weight.format, part.packed, part.n, weight.in_features,
+                             static_cast<float*>(static_cast<void*>(to)));
+    }
+    part.packed = to;
+    to += stored_bytes(dense, part.n, weight.in_features);
+  }
+  dense.owner = std::make_shared<at::Tensor>(storage);
+  return dense;
 }
 
 LinearWeight pack_linear(const std::vector<at::Tensor>& parts, at::ScalarType dtype, cpu::WeightFormat format) {

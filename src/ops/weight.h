@@ -26,6 +26,9 @@ LinearWeight pack_linear(const std::vector<at::Tensor>& parts, at::ScalarType dt
                          cpu::WeightFormat format = cpu::WeightFormat::kDense);
 at::Tensor unpack_linear(const LinearWeight& weight);  // [out, in], in the weight's dtype; float32 where quantised
 
+// Quantised weights -> the same values as dense parts of the weight's dtype, in memory of their own.
+LinearWeight dequantised(const LinearWeight& weight);
+
 // Row-major float32 [n, k] -> a part as `weight` stores it.
 void pack_rows(const LinearWeight& weight, const float* from, int64_t n, int64_t k, void* to);
 // Bytes of a part [n, k] as it is stored; row `row` of it, widened, -> out [k].

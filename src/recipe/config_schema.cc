@@ -287,8 +287,9 @@ void add_adapter_options(std::vector<Option>& table) {
 void add_trainer_options(std::vector<Option>& table) {
   table.push_back(row("trainer.type", GRAFT_FIELD(trainer.type), "The method.", {.choices = {"finetune"}}));
   table.push_back(row("trainer.dtype", GRAFT_FIELD(trainer.dtype),
-                      "Type of the frozen weights and the activations. The adapter itself is float32.",
-                      {.from_graft = true, .choices = {"bfloat16", "float32"}}));
+                      "Type of the frozen weights and the activations. The adapter itself is float32. int8 and int4: "
+                      "weights of so many bits (QLoRA), activations between the products in bfloat16.",
+                      {.from_graft = true, .choices = {"bfloat16", "float32", "int8", "int4"}}));
   table.push_back(row("trainer.epochs", GRAFT_FIELD(trainer.epochs), "Passes over the training rows.",
                       {.bounds = NumberBounds{.min = 1, .max = 1e6}}));
   table.push_back(row("trainer.train_steps", GRAFT_FIELD(trainer.train_steps),
@@ -440,6 +441,9 @@ void add_other_options(std::vector<Option>& table) {
                       {.bounds = kRatio}));
   table.push_back(row("generation.repetition_penalty", GRAFT_FIELD(generation.repetition_penalty),
                       "Divides the logits of tokens that are there already; 1: no penalty.", {.bounds = kPositive}));
+  table.push_back(row("quantization.bits", GRAFT_FIELD(quantization_bits),
+                      "4 or 8: the frozen weights have so many bits (QLoRA); short for trainer.dtype: int4 or int8.",
+                      {.folded = true, .bounds = NumberBounds{.min = 4, .max = 8}}));
   table.push_back(row("backend.type", GRAFT_FIELD(backend), "Where it runs.", {.choices = {"local"}}));
   table.push_back(row("random_seed", GRAFT_FIELD(random_seed),
                       "Seed of everything random: split, order, initial weights, dropout, sampling.",
@@ -467,7 +471,6 @@ std::span<const Option> options() {
 std::span<const UnsupportedOption> unsupported_options() {
   static const std::vector<UnsupportedOption> table = {
       {"ludwig_version", {"*"}, ""},  // who wrote the file: changes nothing
-      {"quantization", {}, "training over a quantised base is not supported; trainer.dtype chooses its type"},
       {"model_parameters", {}, "not supported; the model's own parameters are used"},
       {"trust_remote_code", {"false"}, "code from a model's repository is never run"},
       {"defaults", {}, "not supported; write the values where they belong"},

@@ -75,6 +75,12 @@ int64_t MemoryPlan::total() const {
                          [](int64_t sum, const MemoryItem& item) { return sum + item.bytes; });
 }
 
+double weight_bytes(const std::string& dtype) {
+  if (dtype == "float32") return 4;
+  if (dtype == "int8") return 8.5 / 8;
+  return dtype == "int4" ? 5.0 / 8 : 2;
+}
+
 MemoryPlan plan_memory(const MemoryInputs& inputs) {
   const auto& spec = inputs.spec;
   const int64_t parameters = adapter_parameters(inputs.slots);
@@ -87,7 +93,7 @@ MemoryPlan plan_memory(const MemoryInputs& inputs) {
   const int64_t cache =
       inputs.sample_tokens * spec.num_layers * 2 * spec.num_kv_heads * spec.head_dim * inputs.dtype_bytes;
   plan.items = {
-      {"base weights", spec.parameter_count() * inputs.dtype_bytes},
+      {"base weights", static_cast<int64_t>(static_cast<double>(spec.parameter_count()) * inputs.weight_bytes)},
       {"adapter, gradients, optimizer", parameters * (2 * kFloat + inputs.optimizer_bytes + 2 * inputs.dtype_bytes)},
       {fmt::format("activations of {} tokens", inputs.micro_batch_tokens),
        inputs.micro_batch_tokens * plan.bytes_per_token},

@@ -23,12 +23,16 @@ struct EngineMemory {
 struct MemoryInputs {
   formats::ModelSpec spec;
   std::vector<formats::AdapterSlot> slots;  // formats::adapter_slots
-  int64_t dtype_bytes = 2;                  // of weights and activations
+  int64_t dtype_bytes = 2;                  // of activations and the adapter's packed factors
+  double weight_bytes = 2;                  // of each base weight: less than 2 where they are quantised
   int64_t optimizer_bytes = 8;              // for each trained parameter (optimizer_config.h)
   int64_t micro_batch_tokens = 0;           // of the largest forward and backward pass
   int64_t sample_tokens = 0;                // positions of the cache that samples are drawn with
   EngineMemory engine = {};
 };
+
+// Bytes of a base weight stored as float32, bfloat16, int8 or int4, scales included.
+double weight_bytes(const std::string& dtype);
 
 struct MemoryItem {
   std::string name;

@@ -182,6 +182,15 @@ void check_trainer(ConfigReader& root, TrainingConfig& config) {
   resolve_optimizer(optimizer, config.trainer.optimizer);
 }
 
+void resolve_quantization(ConfigReader& root, TrainingConfig& config) {
+  if (!config.quantization_bits) return;
+  if (*config.quantization_bits != 4 && *config.quantization_bits != 8) {
+    root.section("quantization").fail("bits", "must be 4 or 8");
+  }
+  config.trainer.dtype = *config.quantization_bits == 4 ? "int4" : "int8";
+  config.quantization_bits.reset();
+}
+
 void resolve_adapter(ConfigReader& root, AdapterConfig& adapter) {
   ConfigReader section = root.section("adapter");
   if (!section.has("type")) {
@@ -220,6 +229,7 @@ Result<TrainingConfig> read_training_config(const ConfigTree& tree) {
   apply_null_sections(root, config);
   check_data(root, config);
   check_trainer(root, config);
+  resolve_quantization(root, config);
   resolve_step_size(root, config.trainer);
   resolve_adapter(root, config.adapter);
   GRAFT_CHECK_OK(root.finish());

@@ -95,7 +95,7 @@ struct OptimizerConfig {
 
 struct TrainerConfig {
   std::string type = "finetune";
-  std::string dtype = "bfloat16";  // of the frozen base weights and activations: bfloat16 | float32
+  std::string dtype = "bfloat16";  // of the frozen base weights: bfloat16 | float32 | int8 | int4
   int64_t epochs = 100;
   std::optional<int64_t> train_steps;  // wins over epochs
   double learning_rate = 1e-3;
@@ -140,6 +140,7 @@ struct TrainingConfig {
   AdapterConfig adapter;
   TrainerConfig trainer;
   GenerationConfig generation;
+  std::optional<int64_t> quantization_bits;  // key `quantization.bits`: 4 or 8; resolution sets trainer.dtype by it
   std::string backend = "local";
   int64_t random_seed = 42;
   bool operator==(const TrainingConfig&) const = default;

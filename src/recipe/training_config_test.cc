@@ -241,11 +241,10 @@ TEST(TrainingConfig, SchedulesHaveKeysOfTheirOwn) {
 
 TEST(TrainingConfig, WhatCannotBeHonouredIsRefusedNotIgnored) {
   const std::string minimal(kMinimal);
-  for (const char* wrong :
-       {"quantization={bits: 4}", "trainer.type=none", "backend=ray",
-        "trainer.eval_batch_size=2", "adapter.type=ia3", "trainer.learning_rate_scheduler.reduce_on_plateau=2",
-        "adapter.postprocessor.merge_adapter_into_base_model=true", "generation.num_beams=4",
-        "preprocessing.split.type=datetime", "adapter.bias_type=all", "backend.type=ray"}) {
+  for (const char* wrong : {"quantization={bits: 3}", "trainer.type=none", "backend=ray", "trainer.eval_batch_size=2",
+                            "adapter.type=ia3", "trainer.learning_rate_scheduler.reduce_on_plateau=2",
+                            "adapter.postprocessor.merge_adapter_into_base_model=true", "generation.num_beams=4",
+                            "preprocessing.split.type=datetime", "adapter.bias_type=all", "backend.type=ray"}) {
     const std::string message = error_of(minimal, {wrong});
     EXPECT_THAT(message, HasSubstr(std::string("--set ") + wrong)) << wrong;
     EXPECT_THAT(message, Not(HasSubstr("unknown key"))) << wrong;

@@ -35,7 +35,8 @@ void add_train_command(CLI::App& app, OpenBaseModel open_model, int& exit_code) 
                    "The job directory, new or empty without --resume; by default one in $GRAFT_HOME/jobs")
       ->type_name("DIR");
   command->add_flag("--resume", options->resume, "Goes on with the run in --output from its newest checkpoint");
-  command->add_option("--dtype", options->dtype, "Of the frozen base: bfloat16 or float32")->type_name("DTYPE");
+  command->add_option("--dtype", options->dtype, "Of the frozen base: bfloat16, float32, int8 or int4")
+      ->type_name("DTYPE");
   command->add_option("--threads", options->threads, "Compute threads; 0: one for each core")
       ->check(CLI::Range(0, 4096))
       ->type_name("N");

@@ -132,6 +132,7 @@ recipe::MemoryPlan memory_plan(const recipe::TrainingConfig& config, const BaseM
   inputs.spec = base.spec;
   inputs.slots = std::move(slots);
   inputs.dtype_bytes = base.dtype == "float32" ? 4 : 2;
+  inputs.weight_bytes = recipe::weight_bytes(base.dtype);
   inputs.micro_batch_tokens = recipe::largest_micro_batch(config.trainer, longest_row);
   inputs.sample_tokens = cache_tokens;
   inputs.optimizer_bytes = recipe::optimizer_bytes(config.trainer);

@@ -74,6 +74,7 @@ Result<Updater> make_updater(model::Adapter& adapter, const formats::ModelSpec& 
     block.name = path + ".lora_magnitude_vector";
     block.offset = adapter.magnitude(i).data() - masters;
     block.rows = 1;
+    block.matrix = false;
     block.transposed = false;
     blocks.push_back(block);
   }
