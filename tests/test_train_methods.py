@@ -1,0 +1,44 @@
+"""Methods of `graft train` beside plain LoRA, on a tiny model: what comes out is PEFT's, and the same bits every time."""
+
+import json
+
+import peft
+import pytest
+import transformers
+from safetensors.numpy import load_file
+
+from tests.support import byte_llama
+from tests.test_train import arguments, events, job, model, weights  # noqa: F401: fixtures too
+
+METHODS = {
+    "dora": ["--set", "adapter.use_dora=true"],
+    "int8": ["--set", "quantization.bits=8"],
+    "int4": ["--set", "quantization.bits=4"],
+    "dora over int4": ["--set", "adapter.use_dora=true", "--dtype", "int4"],
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_method_learns_and_is_deterministic(graft, job, method):  # noqa: F811
+    for output in ("one", "two"):
+        graft.run(*arguments(job, output, *METHODS[method]))
+    losses = [event["loss"] for event in events(job, "one") if "loss" in event and "step" in event]
+    assert sum(losses[-5:]) / 5 < 0.5 * losses[0], losses
+    assert weights(job, "one") == weights(job, "two")
+    certificate = json.loads((job / "one" / "adapter" / "certificate.json").read_text())
+    assert certificate["dtype"] == {"dora": "float32", "int8": "int8"}.get(method, "int4")
+
+
+def test_trained_dora_is_pefts(graft, job, model):  # noqa: F811
+    graft.run(*arguments(job, "out", *METHODS["dora"]))
+    adapter = job / "out" / "adapter"
+    magnitudes = [name for name in load_file(adapter / "adapter_model.safetensors") if "magnitude" in name]
+    assert len(magnitudes) == 14  # seven projections of two layers
+    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    tuned = peft.PeftModel.from_pretrained(base, adapter)
+    certificate = json.loads((adapter / "certificate.json").read_text())
+    assert certificate["holds"] and certificate["examples"]
+    for example in certificate["examples"]:
+        expected = byte_llama.logprobs(tuned, example["tokens"]).tolist()
+        assert example["training_logprobs"] == pytest.approx(expected, abs=1e-3)
+        assert example["runtime_logprobs"] == pytest.approx(expected, abs=1e-3)
