@@ -14,7 +14,16 @@ METHODS = {
     "dora": ["--set", "adapter.use_dora=true"],
     "int8": ["--set", "quantization.bits=8"],
     "int4": ["--set", "quantization.bits=4"],
+    "pattern": ["--set", r"adapter.target_modules='model\.layers\.\d\.(self_attn\.[qv]|mlp\.down)_proj'"],
+    "one layer": ["--set", "adapter.target_modules=[q_proj, v_proj, up_proj]", "--set", "adapter.exclude_modules=[v_proj]",
+                  "--set", "adapter.layers_to_transform=[1]"],
     "dora over int4": ["--set", "adapter.use_dora=true", "--dtype", "int4"],
+}
+
+TARGETS = {
+    "pattern": {f"model.layers.{layer}.{module}_proj" for layer in range(2)
+                for module in ("self_attn.q", "self_attn.v", "mlp.down")},
+    "one layer": {"model.layers.1.self_attn.q_proj", "model.layers.1.mlp.up_proj"},
 }
 
 
@@ -22,11 +31,14 @@ METHODS = {
 def test_method_learns_and_is_deterministic(graft, job, method):  # noqa: F811
     for output in ("one", "two"):
         graft.run(*arguments(job, output, *METHODS[method]))
+    adapted = {name.removeprefix("base_model.model.").split(".lora_")[0]
+               for name in load_file(job / "one" / "adapter" / "adapter_model.safetensors")}
+    assert adapted == TARGETS.get(method, adapted)
     losses = [event["loss"] for event in events(job, "one") if "loss" in event and "step" in event]
-    assert sum(losses[-5:]) / 5 < 0.5 * losses[0], losses
+    assert sum(losses[-5:]) / 5 < (0.9 if method in TARGETS else 0.5) * losses[0], losses
     assert weights(job, "one") == weights(job, "two")
     certificate = json.loads((job / "one" / "adapter" / "certificate.json").read_text())
-    assert certificate["dtype"] == {"dora": "float32", "int8": "int8"}.get(method, "int4")
+    assert certificate["dtype"] == {"int8": "int8", "int4": "int4", "dora over int4": "int4"}.get(method, "float32")
 
 
 def test_trained_dora_is_pefts(graft, job, model):  # noqa: F811

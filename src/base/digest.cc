@@ -2,7 +2,11 @@
 
 #include <sodium/crypto_hash_sha256.h>
 
-#include "base/mapped_file.h"
+#include <cerrno>
+#include <fstream>
+#include <vector>
+
+#include "base/file_errors.h"
 
 namespace graft {
 
@@ -42,8 +46,16 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
 }
 
 Result<std::string> sha256_file(const std::filesystem::path& path) {
-  GRAFT_TRY(const MappedFile file, MappedFile::open(path));
-  return sha256_hex(file.bytes());
+  // Read, not mapped: others may cut the file short meanwhile.
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return system_error("cannot read", path, errno);
+  Sha256 digest;
+  std::vector<char> chunk(size_t{1} << 20);
+  while (file.read(chunk.data(), static_cast<std::streamsize>(chunk.size())) || file.gcount() > 0) {
+    digest.update(std::string_view(chunk.data(), static_cast<size_t>(file.gcount())));
+  }
+  if (file.bad()) return system_error("cannot read", path, errno);
+  return digest.hex();
 }
 
 }  // namespace graft

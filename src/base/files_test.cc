@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <fstream>
 
 #include "base/file_lock.h"
 #include "base/mapped_file.h"
@@ -136,6 +138,15 @@ TEST(MappedFile, MovesWithoutMovingTheBytes) {
   const MappedFile moved = std::move(map);
   EXPECT_EQ(moved.bytes().data(), bytes.data());
   EXPECT_EQ(static_cast<char>(moved.bytes()[4]), 'o');
+}
+
+TEST(MappedFile, ACopySurvivesAFileThatIsCutShort) {
+  const TestDirectory dir;
+  std::ofstream(dir / "f") << std::string(10000, 'x');
+  const MappedFile copy = MappedFile::open(dir / "f", FileAccess::kCopy).value();
+  std::filesystem::resize_file(dir / "f", 0);
+  ASSERT_EQ(copy.size(), 10000U);
+  EXPECT_EQ(std::count(copy.bytes().begin(), copy.bytes().end(), std::byte{'x'}), 10000);
 }
 
 TEST(MappedFile, EmptyFilesAreEmptyAndDirectoriesRefused) {

@@ -8,12 +8,18 @@
 
 namespace graft {
 
-// A whole file, mapped read-only and shared with every process that maps it. Movable owner: spans from bytes() stay
-// valid while it, or what it was moved to, lives. The file must not be truncated meanwhile (SIGBUS): what graft
-// prepares itself is replaced by rename, never rewritten in place.
+// How a file's bytes come into memory. kMap: shared with every process that maps it, but a file that is truncated
+// meanwhile ends this process (SIGBUS). For what graft prepared itself, which is replaced by rename and never rewritten
+// in place, and for the files of a command that ends soon. kCopy: for files that others may rewrite while a server
+// runs.
+enum class FileAccess { kMap, kCopy };
+
+// The bytes of a whole file, read-only. Movable owner: spans from bytes() stay valid while it, or what it was moved to,
+// lives.
 class MappedFile {
  public:
-  static Result<MappedFile> open(const std::filesystem::path& path);
+  // Errors of kCopy: invalid where the file became shorter while it was read.
+  static Result<MappedFile> open(const std::filesystem::path& path, FileAccess access = FileAccess::kMap);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();

@@ -53,7 +53,11 @@ Result<StringMap> read_weight_map(const fs::path& path) {
 }  // namespace
 
 Result<std::unique_ptr<WeightFile>> open_safetensors(const fs::path& path) {
-  GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(path));
+  return open_safetensors(path, FileAccess::kMap);
+}
+
+Result<std::unique_ptr<WeightFile>> open_safetensors(const fs::path& path, FileAccess access) {
+  GRAFT_TRY(SafetensorsFile file, SafetensorsFile::open(path, access));
   return std::unique_ptr<WeightFile>(std::make_unique<SafetensorsWeights>(std::move(file)));
 }
 

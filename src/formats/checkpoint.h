@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/mapped_file.h"
 #include "base/result.h"
 #include "formats/tensor.h"
 
@@ -25,6 +26,7 @@ class WeightFile {
 };
 
 Result<std::unique_ptr<WeightFile>> open_safetensors(const std::filesystem::path& path);  // see safetensors.h
+Result<std::unique_ptr<WeightFile>> open_safetensors(const std::filesystem::path& path, FileAccess access);
 
 // The weights in a Hugging Face directory: the first that is there of
 //   model.safetensors; model.safetensors.index.json and the shards that it names;

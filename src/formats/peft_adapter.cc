@@ -182,10 +182,10 @@ Result<AdapterHead> build_head(const ModelSpec& base, const WeightFile& file, co
   return head;
 }
 
-// PEFT's own order of preference.
+// PEFT's own order of preference. Copies: whoever owns the folder may rewrite it while a server reads.
 Result<std::unique_ptr<WeightFile>> open_weights(const fs::path& directory) {
-  if (fs::exists(directory / kWeightsName)) return open_safetensors(directory / kWeightsName);
-  if (fs::exists(directory / kTorchName)) return open_torch(directory / kTorchName);
+  if (fs::exists(directory / kWeightsName)) return open_safetensors(directory / kWeightsName, FileAccess::kCopy);
+  if (fs::exists(directory / kTorchName)) return open_torch(directory / kTorchName, FileAccess::kCopy);
   return not_found(directory.string() + ": no adapter_model.safetensors, nor adapter_model.bin");
 }
 

@@ -133,8 +133,8 @@ SafetensorsFile::SafetensorsFile(std::filesystem::path path, MappedFile map, Saf
   for (size_t i = 0; i < contents_.tensors.size(); ++i) index_[contents_.tensors[i].name] = i;
 }
 
-Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path) {
-  GRAFT_TRY(MappedFile map, MappedFile::open(path));
+Result<SafetensorsFile> SafetensorsFile::open(const std::filesystem::path& path, FileAccess access) {
+  GRAFT_TRY(MappedFile map, MappedFile::open(path, access));
   auto contents = parse_safetensors(map.bytes());
   if (!contents.ok()) return at(path.string(), contents.error());
   return SafetensorsFile(path, std::move(map), std::move(contents).value());

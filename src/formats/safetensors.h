@@ -31,7 +31,7 @@ Result<SafetensorsContents> parse_safetensors(std::span<const std::byte> file);
 // One mapped file. Views live as long as this, or what it was moved to.
 class SafetensorsFile {
  public:
-  static Result<SafetensorsFile> open(const std::filesystem::path& path);
+  static Result<SafetensorsFile> open(const std::filesystem::path& path, FileAccess access = FileAccess::kMap);
 
   [[nodiscard]] const std::vector<TensorView>& tensors() const { return contents_.tensors; }
   [[nodiscard]] const StringMap& metadata() const { return contents_.metadata; }

@@ -195,7 +195,11 @@ Result<TorchContents> parse_torch(std::span<const std::byte> file) {
 }
 
 Result<std::unique_ptr<WeightFile>> open_torch(const std::filesystem::path& path) {
-  GRAFT_TRY(MappedFile map, MappedFile::open(path));
+  return open_torch(path, FileAccess::kMap);
+}
+
+Result<std::unique_ptr<WeightFile>> open_torch(const std::filesystem::path& path, FileAccess access) {
+  GRAFT_TRY(MappedFile map, MappedFile::open(path, access));
   auto contents = parse_torch(map.bytes());
   if (!contents.ok()) return at(path.string(), contents.error());
   return std::unique_ptr<WeightFile>(std::make_unique<TorchFile>(path, std::move(map), std::move(contents).value()));

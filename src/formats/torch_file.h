@@ -22,5 +22,6 @@ Result<TorchContents> parse_torch(std::span<const std::byte> file);
 
 // The same of a file, which is mapped.
 Result<std::unique_ptr<WeightFile>> open_torch(const std::filesystem::path& path);
+Result<std::unique_ptr<WeightFile>> open_torch(const std::filesystem::path& path, FileAccess access);
 
 }  // namespace graft::formats

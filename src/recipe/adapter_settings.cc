@@ -10,7 +10,14 @@ formats::PeftConfig peft_config(const AdapterConfig& adapter, const std::string&
   config.use_rslora = adapter.use_rslora;
   config.use_dora = adapter.use_dora;
   config.base_model_name_or_path = base_model;
-  if (adapter.target_modules.size() == 1 && adapter.target_modules[0] == "all-linear") {
+  config.exclude_modules.names = adapter.exclude_modules;
+  for (const double layer : adapter.layers_to_transform) {
+    config.layers_to_transform.push_back(static_cast<int64_t>(layer));
+  }
+  if (adapter.target_pattern) {
+    config.target_modules.kind = formats::PeftModules::Kind::kRegex;
+    config.target_modules.regex = *adapter.target_pattern;
+  } else if (adapter.target_modules.size() == 1 && adapter.target_modules[0] == "all-linear") {
     config.target_modules.kind = formats::PeftModules::Kind::kAllLinear;
   } else {
     config.target_modules.names = adapter.target_modules;

@@ -162,29 +162,35 @@ Option row(std::string path, Access field, std::string help, Extras extras = {})
 
 #define GRAFT_FIELD(member) [](auto& c) -> auto& { return c.member; }
 
-// target_modules is a list, or the single word all-linear.
+// target_modules is a list, the single word all-linear, or as in PEFT a regular expression.
 Option target_modules_row() {
   Option option = row("adapter.target_modules", GRAFT_FIELD(adapter.target_modules),
-                      "The linear layers that get an adapter: a list of module names, or `all-linear` for every linear "
-                      "layer but the output layer.");
+                      "The linear layers that get an adapter: a list of module names, `all-linear` for every linear "
+                      "layer but the output layer, or another string: a regular expression for whole module paths.");
   const auto read_list = option.read;
   option.read = [read_list](TrainingConfig& config, ConfigReader& reader, const std::string& key) {
     const ConfigNode* node = reader.node(key);
     if (node != nullptr && node->kind == ConfigNode::Kind::kScalar) {
       if (node->text == "all-linear") {
         config.adapter.target_modules = {"all-linear"};
+      } else if (node->text.find_first_of("\\*+?()[]{}|^$") == std::string::npos) {  // a name alone is no whole path
+        reader.fail(key, "expected a list of module names, all-linear or a regular expression");
       } else {
-        reader.fail(key, "expected a list of module names or all-linear");
+        config.adapter.target_modules.clear();
+        config.adapter.target_pattern = node->text;
       }
       return;
     }
     // Null stays Ludwig's default.
     if (node != nullptr && node->kind == ConfigNode::Kind::kList) read_list(config, reader, key);
     if (node != nullptr && node->kind == ConfigNode::Kind::kMap) {
-      reader.fail(key, "expected a list of module names or all-linear");
+      reader.fail(key, "expected a list of module names, all-linear or a regular expression");
     }
   };
-  option.type = "list of strings, or all-linear";
+  option.write = [write_list = option.write](const TrainingConfig& config) {
+    return config.adapter.target_pattern ? ConfigNode::string(*config.adapter.target_pattern) : write_list(config);
+  };
+  option.type = "list of strings, or a string";
   option.nullable = true;
   return option;
 }
@@ -270,6 +276,12 @@ void add_adapter_options(std::vector<Option>& table) {
   table.push_back(
       row("adapter.bias_type", GRAFT_FIELD(adapter.bias_type), "Which biases are trained.", {.choices = {"none"}}));
   table.push_back(target_modules_row());
+  table.push_back(row("adapter.exclude_modules", GRAFT_FIELD(adapter.exclude_modules),
+                      "Names of modules that get none though target_modules names them.", {.from_graft = true}));
+  table.push_back(
+      row("adapter.layers_to_transform", GRAFT_FIELD(adapter.layers_to_transform),
+          "Numbers of the decoder layers that get an adapter, from 0; empty: all. With a list of names only.",
+          {.from_graft = true, .bounds = kAtLeastZero}));
   table.push_back(row("adapter.use_rslora", GRAFT_FIELD(adapter.use_rslora), "Scale by alpha / sqrt(r) instead."));
   table.push_back(row("adapter.use_dora", GRAFT_FIELD(adapter.use_dora),
                       "DoRA: the length of each row of a changed weight is learned apart from its direction."));
@@ -482,7 +494,6 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"preprocessing.oversample_minority", {}, "not supported"},
       {"preprocessing.undersample_majority", {}, "not supported"},
       {"adapter.init_lora_weights", {"true"}, "only the usual initialisation (A random, B zero) is supported"},
-      {"adapter.layers_to_transform", {}, "not supported"},
       {"adapter.postprocessor.merge_adapter_into_base_model", {"false"}, "training does not merge; keep the adapter"},
       {"adapter.postprocessor.progressbar", {"*"}, ""},
       {"trainer.eval_batch_size", {"auto"}, "not used; evaluation batches hold trainer.max_micro_batch_tokens tokens"},

@@ -200,7 +200,15 @@ void resolve_adapter(ConfigReader& root, AdapterConfig& adapter) {
   if (modules.size() > 1 && std::find(modules.begin(), modules.end(), "all-linear") != modules.end()) {
     section.fail("target_modules", "all-linear stands alone: it names every linear layer");
   }
-  if (modules.empty()) section.fail("target_modules", "must name at least one module, or all-linear");
+  if (modules.empty() && !adapter.target_pattern)
+    section.fail("target_modules", "must name at least one module, or all-linear");
+  for (const double layer : adapter.layers_to_transform) {
+    if (layer != std::floor(layer)) section.fail("layers_to_transform", "must hold whole numbers");
+  }
+  if (!adapter.layers_to_transform.empty() &&
+      (adapter.target_pattern || (modules.size() == 1 && modules.front() == "all-linear"))) {
+    section.fail("layers_to_transform", "applies to a list of module names: write them in target_modules");
+  }
   for (const auto& [name, rank] : adapter.rank_pattern) {
     if (rank != std::floor(rank)) section.fail("rank_pattern", fmt::format("the rank of {} must be an integer", name));
   }

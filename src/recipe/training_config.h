@@ -50,6 +50,9 @@ struct AdapterConfig {
   double dropout = 0.05;
   std::string bias_type = "none";
   std::vector<std::string> target_modules = {"q_proj", "v_proj"};  // or the one word all-linear
+  std::optional<std::string> target_pattern;  // instead: a regular expression for whole paths, as target_modules
+  std::vector<std::string> exclude_modules;
+  std::vector<double> layers_to_transform;  // whole numbers; empty: all
   bool use_rslora = false;
   bool use_dora = false;
   NamedNumbers rank_pattern;   // module name or suffix -> rank

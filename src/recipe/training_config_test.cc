@@ -155,7 +155,7 @@ TEST(TrainingConfig, ContradictionsAreErrors) {
   refused({"preprocessing.split.probabilities=[0.9, 0.2, 0]"}, "add up to 1");
   refused({"preprocessing.split.probabilities=[0.5, 0.5]"}, "expected three shares");
   refused({"adapter.target_modules=[q_proj, all-linear]"}, "all-linear stands alone");
-  refused({"adapter.target_modules=q_proj"}, "expected a list of module names or all-linear");
+  refused({"adapter.target_modules=q_proj"}, "expected a list of module names, all-linear or a regular expression");
   refused({"adapter.rank_pattern={q_proj: 1.5}"}, "must be an integer");
   refused({"adapter=null"}, "adapter: is required");
   refused({"prompt.template=x"}, "output_features: exactly one is needed");
