@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/progress.h"
 #include "training/generate_all.h"
+#include "training/model_card.h"
 #include "training/verb.h"
 
 namespace graft::training {
@@ -164,8 +165,9 @@ Status fill_adapter(const fs::path& path, Session& session, const FinishedRun& r
   }
   GRAFT_CHECK_OK(write_file_atomic(path / "certificate.json", to_json(result.certificate).dump() + "\n"));
   GRAFT_CHECK_OK(write_file_atomic(path / "config.yaml", recipe::to_yaml(run.config)));
-  return write_file_atomic(path / "report.html",
-                           render_report(report_data(run, result, session.trainable_parameters())));
+  const int64_t trainable = session.trainable_parameters();
+  GRAFT_CHECK_OK(write_file_atomic(path / "README.md", render_model_card(run, result, trainable)));
+  return write_file_atomic(path / "report.html", render_report(report_data(run, result, trainable)));
 }
 
 }  // namespace

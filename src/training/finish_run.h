@@ -30,7 +30,7 @@ struct RunResult {
 };
 
 // Asks base and result about the examples, writes the certificate, and publishes adapter/: the PEFT files, config.yaml,
-// certificate.json and report.html, all of it or nothing.
+// certificate.json, README.md (a model card) and report.html, all of it or nothing.
 Result<RunResult> finish_run(Session& session, JobDirectory& directory, const FinishedRun& run);
 
 }  // namespace graft::training

@@ -75,6 +75,20 @@ std::string rate_section(const ReportData& data) {
       svg_chart(norm, {"gradient norm by step", "step", "", 420, 220, {}, {}}));
 }
 
+std::string throughput_section(const ReportData& data) {
+  Points raw;
+  for (const HistoryStep& step : data.history.steps) {
+    if (step.seconds > 0)
+      raw.emplace_back(static_cast<double>(step.step), static_cast<double>(step.tokens) / step.seconds);
+  }
+  if (raw.empty()) return "";
+  const std::vector<ChartSeries> series = {{"each step", "rate", raw, false, true},
+                                           {"smoothed", "rate", smoothed(raw, 0.8), false, false}};
+  ChartOptions options{"training tokens a second by step", "step", "tokens/s", 860, 180, {}, {}};
+  options.from_zero = true;
+  return fmt::format("<section><h2>Throughput</h2>{}</section>\n", svg_chart(series, options));
+}
+
 std::string answer(const std::string& heading, const std::string& text, bool match) {
   const std::string body = text.empty() ? "<p class=\"empty\">empty</p>" : "<p>" + html_escape(text) + "</p>";
   return fmt::format("<div{}><h3>{}</h3>{}</div>", match ? " class=\"match\"" : "", html_escape(heading), body);
@@ -105,6 +119,7 @@ std::string render_report(const ReportData& data) {
   std::string html = tiles(data.headline);
   html += loss_section(data);
   html += rate_section(data);
+  html += throughput_section(data);
   html += samples_section(data.samples);
   html += "<div class=\"pair\">" + table_section("Data", data.data) + table_section("Performance", data.performance) +
           "</div>\n";

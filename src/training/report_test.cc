@@ -33,7 +33,7 @@ ReportData example() {
     const auto x = static_cast<double>(step);
     const double wave = 0.15 * std::sin(x * 12.9898) * std::exp(-x / 90);
     data.history.steps.push_back({step, x / 60, 0.35 + 2 * std::exp(-x / 18) + wave, 5e-4 * (1 - x / 121),
-                                  0.4 + 2 * std::exp(-x / 10) + wave, 1.5, 2048, step * 2048});
+                                  0.4 + 2 * std::exp(-x / 10) + wave, 1.5 + wave, 2048, step * 2048});
   }
   for (int64_t step = 0; step <= 120; step += 20) {
     data.history.evaluations.push_back({step, 0.42 + 1.9 * std::exp(-static_cast<double>(step) / 16)});
@@ -60,10 +60,21 @@ TEST(Report, IsOneSelfContainedPage) {
   for (const char* reference : {"http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link", "<img"}) {
     EXPECT_THAT(html, Not(HasSubstr(reference)));
   }
-  EXPECT_EQ(count(html, "<svg"), 3U);
+  EXPECT_EQ(count(html, "<svg"), 4U);
   EXPECT_EQ(count(html, "<section"), count(html, "</section>"));
   EXPECT_EQ(count(html, "<div"), count(html, "</div>"));
   EXPECT_THAT(html, HasSubstr("prefers-color-scheme: dark"));
+}
+
+TEST(Report, HasACurveForEachThingThatAStepRecords) {
+  const std::string html = render_report(example());
+  for (const char* label : {"training and validation loss by step", "learning rate by step", "gradient norm by step",
+                            "training tokens a second by step"}) {
+    EXPECT_EQ(count(html, label), 1U) << label;
+  }
+  ReportData timeless = example();
+  for (HistoryStep& step : timeless.history.steps) step.seconds = 0;
+  EXPECT_EQ(count(render_report(timeless), "tokens a second"), 0U);
 }
 
 TEST(Report, ShowsEveryValidationPoint) {
