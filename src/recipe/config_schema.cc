@@ -456,6 +456,16 @@ void add_other_options(std::vector<Option>& table) {
   table.push_back(row("quantization.bits", GRAFT_FIELD(quantization_bits),
                       "4 or 8: the frozen weights have so many bits (QLoRA); short for trainer.dtype: int4 or int8.",
                       {.folded = true, .bounds = NumberBounds{.min = 4, .max = 8}}));
+  table.push_back(row("logging.tensorboard", GRAFT_FIELD(logging.tensorboard),
+                      "Also write event files for TensorBoard, into tensorboard/ in the job directory.",
+                      {.from_graft = true}));
+  table.push_back(row("logging.mlflow", GRAFT_FIELD(logging.mlflow),
+                      "Also record the run in a directory as MLflow's file store lays it out.", {.from_graft = true}));
+  table.push_back(row("logging.mlflow_directory", GRAFT_FIELD(logging.mlflow_directory),
+                      "That directory; several runs may share it. Null: mlruns in the job directory.",
+                      {.from_graft = true}));
+  table.push_back(row("logging.mlflow_experiment", GRAFT_FIELD(logging.mlflow_experiment),
+                      "The experiment's name there.", {.from_graft = true}));
   table.push_back(row("backend.type", GRAFT_FIELD(backend), "Where it runs.", {.choices = {"local"}}));
   table.push_back(row("random_seed", GRAFT_FIELD(random_seed),
                       "Seed of everything random: split, order, initial weights, dropout, sampling.",

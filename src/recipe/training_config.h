@@ -130,6 +130,15 @@ struct GenerationConfig {
   bool operator==(const GenerationConfig&) const = default;
 };
 
+// Records beside the job directory's own (events.jsonl, report.html).
+struct LoggingConfig {
+  bool tensorboard = false;
+  bool mlflow = false;
+  std::optional<std::string> mlflow_directory;  // null: mlruns in the job directory
+  std::string mlflow_experiment = "graft";
+  bool operator==(const LoggingConfig&) const = default;
+};
+
 // One fine-tuning run, as declared. The spelling and the defaults are Ludwig's; docs/config-reference.md lists every
 // key, and where graft differs.
 struct TrainingConfig {
@@ -144,6 +153,7 @@ struct TrainingConfig {
   TrainerConfig trainer;
   GenerationConfig generation;
   std::optional<int64_t> quantization_bits;  // key `quantization.bits`: 4 or 8; resolution sets trainer.dtype by it
+  LoggingConfig logging;
   std::string backend = "local";
   int64_t random_seed = 42;
   bool operator==(const TrainingConfig&) const = default;

@@ -7,8 +7,9 @@
 namespace graft::training {
 namespace {
 
-// Where a run finds its data and its model is not part of what it computes: their digests are.
-constexpr std::initializer_list<const char*> kMayDiffer = {"config.dataset", "config.base_model"};
+// Where a run finds its data and its model is not part of what it computes: their digests are. Nor is where it is
+// recorded.
+constexpr std::initializer_list<const char*> kMayDiffer = {"config.dataset", "config.base_model", "config.logging"};
 
 bool may_differ(const std::string& key) {
   return std::find(kMayDiffer.begin(), kMayDiffer.end(), key) != kMayDiffer.end();

@@ -11,6 +11,7 @@
 #include "training/finish_run.h"
 #include "training/job_description.h"
 #include "training/job_directory.h"
+#include "training/run_records.h"
 #include "training/train_data.h"
 #include "training/train_progress.h"
 #include "training/trainer.h"
@@ -126,10 +127,16 @@ class TrainVerb {
 
   Result<int> train(Session& session, JobDirectory& directory) {
     TrainProgress progress(context_.err, context_.progress, data_.total_steps);
+    RunRecords records(progress);
     Trainer trainer(session, *data_.train, data_.validation, trainer_settings(config_, data_),
-                    base_->info().environment, directory, progress, context_.stop);
+                    base_->info().environment, directory, records, context_.stop);
     if (options_.resume) GRAFT_CHECK_OK(trainer.resume());
+    GRAFT_CHECK_OK(records.open({config_, output_, fs::absolute(output_).filename().string(), base_->info().digest,
+                                 data_.dataset_sha256, trainer.state().step}));
     auto outcome = trainer.run();
+    records.end(!outcome.ok()                            ? RunEnd::kFailed
+                : *outcome == TrainOutcome::kInterrupted ? RunEnd::kStopped
+                                                         : RunEnd::kFinished);
     progress.finish();
     if (!outcome.ok()) return outcome.error();
     if (*outcome == TrainOutcome::kInterrupted) return interrupted(trainer.state().step);

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/test_directory.h"
+#include "base/test_python.h"
 #include "training/job_directory.h"
 #include "training/toy_base_model.h"
 #include "training/train_command.h"
@@ -80,8 +81,8 @@ generation: {max_new_tokens: 4}
 
 TEST_F(RunTrainTest, LeavesAdapterCertificateReportAndEvents) {
   ASSERT_EQ(run(), kExitDone) << err_.str();
-  for (const char* name :
-       {"adapter_config.json", "adapter_model.safetensors", "certificate.json", "config.yaml", "report.html"}) {
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "certificate.json", "config.yaml",
+                           "report.html", "README.md"}) {
     EXPECT_TRUE(fs::exists(root_ / "out" / "adapter" / name)) << name;
   }
   auto certificate = parse_json(read("out/adapter/certificate.json"));
@@ -104,6 +105,68 @@ TEST_F(RunTrainTest, LeavesAdapterCertificateReportAndEvents) {
   EXPECT_LT(history->evaluations.back().loss, history->evaluations.front().loss);
   EXPECT_THAT(out_.str(), AllOf(HasSubstr("base model"), HasSubstr("[["), HasSubstr("graft prompt --model toy"),
                                 HasSubstr("report.html")));
+}
+
+TEST_F(RunTrainTest, TheModelCardIsWhatHubsRead) {
+  options_.overrides = {"prompt.template=```{text}```|<b>="};
+  ASSERT_EQ(run(), kExitDone) << err_.str();
+  EXPECT_EQ(run_python(R"py(
+import sys, json
+from huggingface_hub import ModelCard
+card = ModelCard.load(sys.argv[1] + "/adapter/README.md")
+data = card.data.to_dict()
+assert data["base_model"] == "toy" and data["library_name"] == "peft" and data["pipeline_tag"] == "text-generation", data
+assert "base_model:adapter:toy" in data["tags"] and "lora" in data["tags"], data
+(result,) = card.data.eval_results
+assert (result.metric_type, result.dataset_name, result.task_type) == ("loss", "rows.jsonl", "text-generation")
+events = [json.loads(line) for line in open(sys.argv[1] + "/events.jsonl")]
+losses = {e["step"]: e["validation_loss"] for e in events if e["event"] == "evaluation"}
+kept = next(e["kept_step"] for e in events if e.get("state") == "finished")
+assert abs(result.metric_value - losses[kept]) < 1e-5 * abs(losses[kept]) + 1e-9
+text = card.text
+for part in ("graft serve --model toy", "PeftModel.from_pretrained", "graft merge --model toy", "toy-digest", "rows.jsonl",
+             "````text\n```{text}```|<b>=\n````"):
+    assert part in text, part
+assert sys.argv[1] not in card.content, "a path of this machine"
+)py",
+                       {root_ / "out"}),
+            "");
+}
+
+TEST_F(RunTrainTest, TheModelCardSaysWhatTheAdapterIsWithoutPathsOfThisMachine) {
+  ASSERT_EQ(run(), kExitDone) << err_.str();
+  const std::string card = read("out/adapter/README.md");
+  EXPECT_THAT(card, AllOf(HasSubstr("# toy fine-tuned on rows.jsonl"), HasSubstr("validation loss of this adapter"),
+                          HasSubstr("`certificate.json` holds the log-probabilities of ")));
+  EXPECT_EQ(card.find(root_.path().string()), std::string::npos);
+}
+
+TEST_F(RunTrainTest, RecordsForOtherProgramsGoOnAfterAResumeEvenWhereOneIsAdded) {
+  options_.overrides = {"logging.tensorboard=true"};
+  prepare_ = [this](ToySession& session) { session.on_forward = [this, &session] { stop_ = session.calls == 9; }; };
+  EXPECT_EQ(run(), kExitFailed);
+  stop_ = false;
+  prepare_ = {};
+  options_.resume = true;
+  options_.overrides.push_back("logging.mlflow=true");
+  ASSERT_EQ(run(), kExitDone) << err_.str();
+  EXPECT_EQ(run_python(R"py(
+import sys, json, glob, logging
+logging.disable(logging.WARNING)
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+accumulator = EventAccumulator(sys.argv[1] + "/tensorboard"); accumulator.Reload()
+points = {e.step: e.value for e in accumulator.Scalars("train/loss")}
+events = [json.loads(line) for line in open(sys.argv[1] + "/events.jsonl")]
+want = {e["step"]: e["loss"] for e in events if e["event"] == "step"}
+assert sorted(points) == sorted(want) == list(range(1, max(want) + 1)), (points, want)
+assert all(abs(points[s] - want[s]) <= 1e-6 * abs(want[s]) for s in want)
+assert len(accumulator.Scalars("train/loss")) == len(want)
+(metric,) = glob.glob(sys.argv[1] + "/mlruns/*/*/metrics/train/loss")
+lines = [line.split() for line in open(metric)]
+assert {int(s): float(v) for _, v, s in lines} == {s: v for s, v in want.items() if s >= int(lines[0][2])}
+)py",
+                       {root_ / "out"}),
+            "");
 }
 
 TEST_F(RunTrainTest, JsonIsOneObjectAndNoProgress) {
