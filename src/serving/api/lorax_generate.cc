@@ -34,6 +34,7 @@ struct Call {
     const std::string source = parameters().adapter_source.value_or("");
     if (!parameters().merged_adapters) return context->adapters.label(parameters().adapter_id.value_or(""), source);
     const std::vector<std::string>& ids = parameters().merged_adapters->ids;
+    if (ids.empty()) return {};  // a request that is being refused for that
     return {join(ids, ","), context->adapters.label(ids.front(), source).source};
   }
   [[nodiscard]] std::string prefix() const { return parameters().return_full_text ? asked.inputs : ""; }

@@ -25,6 +25,15 @@ TEST_P(LoraxRules, AreEnforcedInLoraxWords) {
   EXPECT_TRUE(engine_->submitted().empty());
 }
 
+// Each rule is kept by streams too, where it is said in the stream; the server goes on.
+TEST_P(LoraxRules, RefusesInTheStreamAsWell) {
+  const auto answer =
+      send("POST", "/generate_stream", std::string(R"({"inputs":"hello","parameters":)") + GetParam().parameters + "}");
+  EXPECT_NE(answer.body.find("error_type"), std::string::npos) << answer.body;
+  EXPECT_TRUE(engine_->submitted().empty());
+  EXPECT_EQ(get("/health").status, 200);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Parameters, LoraxRules,
     ::testing::Values(

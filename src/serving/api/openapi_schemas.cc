@@ -51,6 +51,37 @@ OrderedJson object(const Properties& properties, const std::vector<std::string>&
 
 constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();
 
+OrderedJson nullable(OrderedJson schema) { return {{"anyOf", {std::move(schema), {{"type", "null"}}}}}; }
+
+OrderedJson merged_adapters() {
+  return nullable(object({{"ids", array_of(text())},
+                          {"weights", array_of({{"type", "number"}})},
+                          {"merge_strategy", {{"enum", {"linear", "cat", "ties", "dare_linear", "dare_ties"}}}},
+                          {"density", within(typed("number"), 0, 1)},
+                          {"majority_sign_method", {{"enum", {"total", "frequency"}}}}},
+                         {"ids", "weights"}));
+}
+
+OrderedJson native_format() {
+  return nullable(object({{"type", {{"enum", {"text", "json_object", "json_schema", "regex", "grammar"}}}},
+                          {"schema", {{"description", "JSON schema, regular expression or grammar"}}}},
+                         {"type"}));
+}
+
+OrderedJson openai_format() {
+  OrderedJson schema =
+      object({{"name", text()}, {"strict", typed("boolean")}, {"schema", {{"type", "object"}}}}, {"schema"});
+  return nullable(
+      object({{"type", {{"enum", {"text", "json_object", "json_schema"}}}}, {"json_schema", schema}}, {"type"}));
+}
+
+OrderedJson tools() {
+  OrderedJson function = object(
+      {{"name", text()}, {"description", typed("string")}, {"parameters", {{"type", {"object", "null"}}}}}, {"name"});
+  return nullable_array(
+      object({{"type", {{"const", "function"}}}, {"function", std::move(function)}}, {"type", "function"}));
+}
+
 OrderedJson generate_parameters() {
   OrderedJson schema = object({
       {"adapter_id", typed("string", "An adapter; empty: the base model")},
@@ -77,6 +108,8 @@ OrderedJson generate_parameters() {
       {"apply_chat_template", typed("boolean")},
       {"ignore_eos_token", typed("boolean")},
       {"seed", typed("integer")},
+      {"merged_adapters", merged_adapters()},
+      {"response_format", native_format()},
   });
   schema["type"] = {"object", "null"};
   schema["properties"]["seed"]["minimum"] = 0;
@@ -132,6 +165,9 @@ OrderedJson chat_request() {
   fields.insert(fields.begin(), {"messages", std::move(messages)});
   fields.emplace_back("logprobs", typed("boolean"));
   fields.emplace_back("top_logprobs", counted(0, 20));
+  fields.emplace_back("response_format", openai_format());
+  fields.emplace_back("tools", tools());
+  fields.emplace_back("tool_choice", OrderedJson{{"description", "none, auto, required, or one function by name"}});
   return object(fields, {"messages"});
 }
 
