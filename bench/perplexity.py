@@ -17,7 +17,7 @@ from bench.rows import Row
 from bench.serve_features import post
 from scripts.demo import emails
 
-WINDOW, WINDOWS = 512, 24
+WINDOW, WINDOWS, CHUNKS = 512, 24, 40
 MERGED = "smollm2-merged"
 
 
@@ -77,7 +77,7 @@ def ours(target, dtype: str, windows: list) -> float:
 
 def theirs(file, text) -> float:
     done = subprocess.run([programs.PEERS / "llama.cpp/build/bin/llama-perplexity", "-m", file, "-f", text, "-c", str(WINDOW),
-                           "-b", str(WINDOW), "-t", str(machine.threads())], check=True, capture_output=True, text=True)
+                           "-b", str(WINDOW), "--chunks", str(CHUNKS), "-t", str(machine.threads())], check=True, capture_output=True, text=True)
     return float(re.search(r"Final estimate: PPL = ([0-9.]+)", done.stdout + done.stderr)[1])
 
 
