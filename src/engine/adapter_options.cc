@@ -53,9 +53,19 @@ void AdapterOptions::add_to(CLI::App& command) {
       ->envname("ADAPTER_RECHECK_S")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command
+      .add_option(
+          "--check-certificates", check_certificates,
+          "ask the engine about the texts of an adapter's certificate.json before its first use, and refuse the "
+          "adapter if it answers otherwise than in its training. present: those that have one; require: the "
+          "others are refused too")
+      ->envname("CHECK_CERTIFICATES")
+      ->check(CLI::IsMember({"off", "present", "require"}))
+      ->capture_default_str();
 }
 
-Status AdapterOptions::configure(const LoadedModel& model, api::ApiConfig& config) const {
+Status AdapterOptions::configure(const LoadedModel& model, serving::Engine& engine, const std::string& computes,
+                                 api::ApiConfig& config) const {
   GRAFT_TRY(const fs::path home, graft_home());
   api::AdapterFetchSettings fetch;
   GRAFT_TRY(fetch.hub, storage::HubSettings::from_environment());
@@ -72,6 +82,11 @@ Status AdapterOptions::configure(const LoadedModel& model, api::ApiConfig& confi
   config.adapter_sources.recheck = std::chrono::milliseconds(std::llround(std::min(recheck_s, 1e9) * 1000));
   config.adapter_sources.merge_folder = home / "cache/merged";
   config.adapter_sources.base = model.decoder->spec();
+  if (check_certificates == "off") return {};
+  using Missing = api::CertificateChecker::Missing;
+  const Missing missing = check_certificates == "require" ? Missing::kRefused : Missing::kNoted;
+  config.adapter_sources.certificates = std::make_shared<api::CertificateChecker>(
+      api::CertificateChecker::Settings{missing, model.digest, computes}, engine);
   return {};
 }
 

@@ -19,10 +19,13 @@ struct AdapterOptions {
   std::string directory;               // its subfolders are adapters
   std::vector<std::string> preloaded;  // ids, of that source
   double recheck_s = 60;               // how long a source's answer holds
+  std::string check_certificates = "off";
 
   void add_to(CLI::App& command);
   // Sources, caches below GRAFT_HOME and the hub's cache, and what merges need.
-  Status configure(const LoadedModel& model, serving::api::ApiConfig& config) const;
+  // `computes`: what the engine computes in, as certificates name it.
+  Status configure(const LoadedModel& model, serving::Engine& engine, const std::string& computes,
+                   serving::api::ApiConfig& config) const;
 };
 
 // Fetches and reads adapters once, so that no request waits and a bad name shows now. `config`: as configured above.

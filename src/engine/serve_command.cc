@@ -74,7 +74,9 @@ Status run_serve(const ServeOptions& options) {
   GRAFT_TRY(const LoadedModel model, load_model(options.engine.model, options.engine.dtype));
   GRAFT_TRY(const std::unique_ptr<serving::Engine> engine, start_engine(model, options.engine));
   serving::api::ApiConfig config = api_config(options, model);
-  GRAFT_CHECK_OK(options.adapters.configure(model, config));
+  const std::string computes =
+      options.engine.kv_cache_dtype == "int8" ? model.dtype + " with int8 keys and values" : model.dtype;
+  GRAFT_CHECK_OK(options.adapters.configure(model, *engine, computes, config));
   GRAFT_CHECK_OK(preload_adapters(*engine, model, config, options.adapters.preloaded));
   GRAFT_TRY(const std::unique_ptr<serving::api::ApiServer> server,
             serving::api::ApiServer::start(std::move(config), *engine, *model.tokenizer, model.chat_template.get()));

@@ -28,7 +28,11 @@ Result<std::vector<std::string>> pick_adapter_files(std::span<const std::string>
   const std::string config = "adapter_config.json";
   if (!has(names, config)) return not_found(place + ": no adapter_config.json; it is not a PEFT adapter");
   for (const std::string weights : {"adapter_model.safetensors", "adapter_model.bin"}) {
-    if (has(names, weights)) return std::vector<std::string>{weights, config};
+    if (!has(names, weights)) continue;
+    std::vector<std::string> picked = {weights};
+    if (has(names, "certificate.json")) picked.emplace_back("certificate.json");
+    picked.push_back(config);
+    return picked;
   }
   return not_found(place + ": neither adapter_model.safetensors nor adapter_model.bin");
 }

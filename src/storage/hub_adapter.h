@@ -11,7 +11,8 @@
 namespace graft::storage {
 
 // The files of a PEFT adapter among the names of a repository or folder: adapter_config.json, and the weights as
-// adapter_model.safetensors, else as adapter_model.bin. `place` is what errors call it.
+// adapter_model.safetensors, else as adapter_model.bin; and certificate.json where there is one. `place` is what errors
+// call it.
 Result<std::vector<std::string>> pick_adapter_files(std::span<const std::string> names, const std::string& place);
 
 // Fetches what is not in the cache yet of an adapter on a hub, and returns its snapshot's directory, which belongs to

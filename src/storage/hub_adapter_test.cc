@@ -75,6 +75,13 @@ TEST_F(HubAdapter, OnlyItsTwoFilesAreFetchedAndPythonFindsThem) {
   EXPECT_THAT(files_of(fetch("org/old").value()), UnorderedElementsAre("adapter_config.json", "adapter_model.bin"));
 }
 
+TEST_F(HubAdapter, ACertificateComesAlong) {
+  adapter("org/certified");
+  file("org/certified/main/certificate.json", "{}");
+  EXPECT_THAT(files_of(fetch("org/certified").value()),
+              UnorderedElementsAre("adapter_config.json", "adapter_model.safetensors", "certificate.json"));
+}
+
 TEST_F(HubAdapter, TheHubIsAskedEachTimeAndANewCommitIsAnotherDirectory) {
   adapter("org/lora");
   const fs::path first = fetch("org/lora").value();

@@ -16,6 +16,14 @@ ApiError unavailable(const std::string& source) {
   return bad_field(fmt::format("`adapter_source` {} is not available on this server", source), "adapter_source");
 }
 
+using Outcome = ApiResult<ResolvedAdapter>;
+
+// A certificate's no, or what the engine said when it was asked.
+ApiError refused(const Error& error) {
+  if (error.kind == ErrorKind::kConflict) return {Failure::kBadAdapter, error.message, "model", {}};
+  return from_generation(error);
+}
+
 std::string key_of(const AdapterMerge& merge) {
   const formats::TensorMerge& settings = merge.settings;
   std::string key = fmt::format("merge {} {:a} {} {}", formats::merge_method_name(settings.method), settings.density,
@@ -49,13 +57,28 @@ void AdapterResolver::stop() {
   if (merges != nullptr) merges->stop();
 }
 
+// Of the certificate: that it may be used, that it may not, or null where the engine has to be asked first.
+std::optional<Status> AdapterResolver::verdict_on(const std::string& directory) const {
+  return settings_.certificates == nullptr ? Status() : settings_.certificates->known(directory);
+}
+
+bool AdapterResolver::is_ready(const AdapterRef& ref) const {
+  if (ref.id.empty()) return true;
+  if (!is_local(ref)) return false;
+  const auto verdict = verdict_on(ref.id);
+  return verdict && verdict->ok();
+}
+
 void AdapterResolver::resolve(const AdapterRef& ref, Done done) {
-  if (is_local(ref)) return done(ResolvedAdapter{ref, nullptr});
-  if (!settings_.fetch) return done(unavailable(ref.source));
+  if (is_ready(ref)) return done(ResolvedAdapter{ref, nullptr});
+  if (!is_local(ref) && !settings_.fetch) return done(unavailable(ref.source));
   const auto resolved = [](const std::string& directory) { return ResolvedAdapter{{directory, "local", ""}, nullptr}; };
-  if (const auto known = remote_.find(ref)) return done(resolved(*known));
-  const auto work = [this, ref, resolved]() -> ApiResult<ResolvedAdapter> {
-    GRAFT_TRY(const std::string directory, remote_.get(ref));
+  if (const auto known = directory_already(ref)) {
+    const auto verdict = verdict_on(*known);
+    if (verdict) return done(verdict->ok() ? Outcome(resolved(*known)) : Outcome(refused(verdict->error())));
+  }
+  const auto work = [this, ref, resolved]() -> Outcome {
+    GRAFT_TRY(const std::string directory, directory_of(ref));
     return resolved(directory);
   };
   share("adapter " + RemoteAdapters::key_of(ref), Pool::kFetches, work, std::move(done));
@@ -73,10 +96,21 @@ void AdapterResolver::resolve(const AdapterMerge& merge, Done done) {
   share(key_of(merge), local ? Pool::kMerges : Pool::kFetches, work, std::move(done));
 }
 
+// Fetched where need be, and asked about where nobody has yet.
 ApiResult<std::string> AdapterResolver::directory_of(const AdapterRef& ref) {
-  if (is_local(ref)) return ref.id;
-  if (!settings_.fetch) return unavailable(ref.source);
-  return remote_.get(ref);
+  std::string directory = ref.id;
+  if (!is_local(ref)) {
+    if (!settings_.fetch) return unavailable(ref.source);
+    GRAFT_TRY(directory, remote_.get(ref));
+  }
+  auto verdict = verdict_on(directory);
+  if (!verdict) verdict = settings_.certificates->check(directory);
+  if (!verdict->ok()) return refused(verdict->error());
+  return directory;
+}
+
+std::optional<std::string> AdapterResolver::directory_already(const AdapterRef& ref) {
+  return is_local(ref) ? std::optional(ref.id) : remote_.find(ref);
 }
 
 ApiResult<LocalMerge> AdapterResolver::localise(const AdapterMerge& merge) {
@@ -89,12 +123,13 @@ ApiResult<LocalMerge> AdapterResolver::localise(const AdapterMerge& merge) {
   return local;
 }
 
-// Null where one of them must be fetched first.
+// Null where one of them must be fetched, or asked about, first.
 std::optional<LocalMerge> AdapterResolver::local_already(const AdapterMerge& merge) {
   LocalMerge local{{}, {}, merge.weights, merge.settings};
   for (const AdapterRef& ref : merge.adapters) {
-    const auto directory = is_local(ref) ? std::optional(ref.id) : remote_.find(ref);
-    if (!directory) return std::nullopt;
+    const auto directory = directory_already(ref);
+    const auto verdict = directory ? verdict_on(*directory) : std::nullopt;
+    if (!verdict || !verdict->ok()) return std::nullopt;
     local.names.push_back(ref.id);
     local.directories.push_back(*directory);
   }

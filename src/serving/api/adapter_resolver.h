@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "net/worker_pool.h"
+#include "serving/api/certificate_checker.h"
 #include "serving/api/merge_cache.h"
 #include "serving/api/remote_adapters.h"
 
@@ -25,16 +26,18 @@ struct AdapterMerge {
 };
 
 // Turns what a request asks for into a directory that the engine can load: fetches adapters of other sources, merges
-// several. On threads of its own, so that neither the model nor the workers wait for a network or a disk; equal
-// requests that come meanwhile share one answer. Fetches do not hold up merges of local adapters.
+// several, and checks certificates where that is asked for. On threads of its own, so that neither the model nor the
+// workers wait for a network or a disk; equal requests that come meanwhile share one answer. Fetches do not hold up
+// merges of local adapters.
 class AdapterResolver {
  public:
   struct Settings {
     std::filesystem::path merge_folder;      // see MergeCache; empty: no merges
     std::optional<formats::ModelSpec> base;  // likewise
     MergeCache::Limits merges;
-    RemoteAdapters::Fetch fetch;                // of sources other than local
-    std::chrono::milliseconds recheck{60'000};  // how long what a source said holds
+    RemoteAdapters::Fetch fetch;                       // of sources other than local
+    std::shared_ptr<CertificateChecker> certificates;  // null: nobody asks for them
+    std::chrono::milliseconds recheck{60'000};         // how long what a source said holds
     int fetch_threads = 4;
     size_t max_waiting = 1024;  // requests; more are refused as overloaded
   };
@@ -45,6 +48,8 @@ class AdapterResolver {
   using Done = std::function<void(const ApiResult<ResolvedAdapter>& outcome)>;
   void resolve(const AdapterRef& ref, Done done);
   void resolve(const AdapterMerge& merge, Done done);
+  // Whether resolving would give `ref` itself, at once.
+  [[nodiscard]] bool is_ready(const AdapterRef& ref) const;
 
   // Answers what waits as cancelled, and joins. What is being fetched ends first.
   void stop();
@@ -56,6 +61,8 @@ class AdapterResolver {
   enum class Pool { kFetches, kMerges };
 
   ApiResult<std::string> directory_of(const AdapterRef& ref);
+  [[nodiscard]] std::optional<std::string> directory_already(const AdapterRef& ref);
+  [[nodiscard]] std::optional<Status> verdict_on(const std::string& directory) const;
   ApiResult<LocalMerge> localise(const AdapterMerge& merge);
   std::optional<LocalMerge> local_already(const AdapterMerge& merge);
   void share(const std::string& key, Pool pool, Work work, Done done);

@@ -47,7 +47,7 @@ void GenerationJob::submit(std::vector<GenerationRequest> requests, const net::R
   open_ = requests.size();
   for (const auto& request : requests) grammars_.push_back(request.grammar);
   const AdapterRef& adapter = requests.front().adapter;
-  if (!merge && (adapter.id.empty() || adapter.source == "local")) {
+  if (!merge && context_->resolver->is_ready(adapter)) {
     submit_all(std::move(requests));
   } else {
     prepared_ = std::move(requests);
