@@ -50,6 +50,9 @@ Result<std::vector<TextFile>> text_files(const ModelSource& source, ExportType t
     GRAFT_TRY(std::string content, read_file(path));
     files.push_back({std::string(name), std::move(content)});
   }
+  if (!fs::exists(source.path() / "generation_config.json")) {
+    files.push_back({"generation_config.json", generation_config_json(source.spec())});
+  }
   return files;
 }
 

@@ -72,6 +72,12 @@ ordered_json tokenizer_config_json(const ModelSource& source) {
 
 }  // namespace
 
+std::string generation_config_json(const ModelSpec& spec) {
+  ordered_json generation = ordered_json::object();
+  add_token_ids(spec, generation);
+  return generation.dump(2) + "\n";
+}
+
 Result<std::vector<TextFile>> make_hf_text_files(const ModelSource& source, ExportType type) {
   const ModelSpec& spec = source.spec();
   if (spec.model_type != "llama") {
@@ -81,10 +87,8 @@ Result<std::vector<TextFile>> make_hf_text_files(const ModelSource& source, Expo
   if (spec.qkv_bias != spec.output_bias) {
     return unsupported("a config.json for a Llama with biases on some of its attention's projections cannot be made");
   }
-  ordered_json generation = ordered_json::object();
-  add_token_ids(spec, generation);
   std::vector<TextFile> files = {{"config.json", config_json(spec, type).dump(2) + "\n"},
-                                 {"generation_config.json", generation.dump(2) + "\n"},
+                                 {"generation_config.json", generation_config_json(spec)},
                                  {"tokenizer.json", source.tokenizer_json()},
                                  {"tokenizer_config.json", tokenizer_config_json(source).dump(2) + "\n"}};
   if (!source.chat_template().empty()) files.push_back({"chat_template.jinja", source.chat_template()});

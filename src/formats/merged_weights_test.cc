@@ -157,6 +157,24 @@ for name in ("config.json", "generation_config.json", "tokenizer.json", "tokeniz
             "");
 }
 
+TEST_F(MergedWeightsTest, GetAGenerationConfigWhereTheBaseHasNone) {
+  EXPECT_EQ(
+      python("import shutil; shutil.copytree(d / 'base', d / 'plain'); (d / 'plain/generation_config.json').unlink()",
+             *dir_),
+      "");
+  const auto source = ModelSource::open(*dir_ / "plain");
+  ASSERT_TRUE(source.ok());
+  ASSERT_TRUE(export_safetensors(**source, *dir_ / "plain-out", as(ExportType::kBF16)).ok());
+  EXPECT_EQ(python(R"py(
+from transformers import GenerationConfig
+made = GenerationConfig.from_pretrained(d / "plain-out")
+want = AutoModelForCausalLM.from_pretrained(d / "plain").config
+assert (made.bos_token_id, made.eos_token_id) == (want.bos_token_id, want.eos_token_id)
+)py",
+                   *dir_),
+            "");
+}
+
 TEST_F(MergedWeightsTest, OfAGgufFileStartFromItsDequantisedValues) {
   const auto original = base();
   ASSERT_TRUE(export_gguf(*original, *dir_ / "base-q8.gguf", as(ExportType::kQ8_0)).ok());

@@ -34,6 +34,7 @@ struct TextFile {
   std::string name;
   std::string content;
 };
+std::string generation_config_json(const ModelSpec& spec);  // the special ids alone
 Result<std::vector<TextFile>> make_hf_text_files(const ModelSource& source, ExportType type);
 
 }  // namespace graft::formats
