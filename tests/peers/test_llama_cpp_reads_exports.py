@@ -136,3 +136,46 @@ def test_perplexity_is_within_half_a_percent_of_llama_quantizes(files, kind, tmp
     ours, theirs = (perplexity(file, text) for file in files[kind])
     print(f"\n{kind}: perplexity graft {ours:.4f}, llama-quantize {theirs:.4f} ({100 * (ours / theirs - 1):+.2f} %)")
     assert ours <= theirs * 1.005
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory, smollm2_hf):
+    """A PEFT adapter with random factors of the size that training makes, and what PEFT answers with it."""
+    import peft
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("tuned")
+    torch.manual_seed(2)
+    base = transformers.AutoModelForCausalLM.from_pretrained(smollm2_hf, dtype=torch.float32)
+    model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16,
+                                                      target_modules="all-linear"))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data = torch.randn_like(parameter) * 0.02
+    model.save_pretrained(folder / "adapter")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(smollm2_hf)
+    said = []
+    for prompt in PROMPTS:
+        ids = tokenizer(prompt, return_tensors="pt")
+        out = model.generate(**ids, max_new_tokens=24, do_sample=False)
+        said.append(out[0, ids.input_ids.shape[1]:].tolist())
+    return folder / "adapter", said
+
+
+def agreement(ours: list, others: list) -> int:
+    return next((i for i, (a, b) in enumerate(zip(ours, others)) if a != b), min(len(ours), len(others)))
+
+
+def test_a_merged_file_answers_as_peft_does(graft_program, smollm2_hf, tuned, tmp_path):
+    adapter, said = tuned
+    for kind in ("f32", *TYPES):
+        file = tmp_path / f"{kind}.gguf"
+        graft_program.run("export", "--format", "gguf", "--type", kind, "--adapter", adapter, smollm2_hf, file)
+        got = answers(file, tmp_path / f"{kind}.log")["greedy"]
+        same = [agreement(ours, theirs) for ours, theirs in zip(got, said)]
+        print(f"\n{kind}: the first {same} of {[len(tokens) for tokens in said]} tokens are PEFT's")
+        assert all(len(tokens) > 0 for tokens in got)
+        if kind == "f32":
+            assert sum(same) >= 0.9 * sum(len(tokens) for tokens in said)
+        file.unlink()
