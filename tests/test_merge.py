@@ -127,6 +127,20 @@ def test_exports_of_adapter_and_model_together(graft, model, tmp_path):
     assert abs(byte_llama.logprobs(again, tokens) - exact).max().item() < 0.1
 
 
+def test_another_base_than_the_trainings_is_said(graft, model, tmp_path):
+    adapter = write_adapter(model, tmp_path / "adapter")
+    certificate = {"version": 1, "base_digest": "f" * 64, "dtype": "float32", "tolerance": 1e-4,
+                   "examples": [{"tokens": [70, 71, 72], "training_logprobs": [-1.0, -1.0]}]}
+    (adapter / "certificate.json").write_text(json.dumps(certificate))
+    done = graft.run("merge", "--model", model, "--adapter", adapter, "--output", tmp_path / "a", "--json")
+    assert done.stderr.startswith("warning: ") and "was trained on another base model" in done.stderr
+    assert json.loads(done.stdout)["kl"]["positions"] == 3, "the certificate's text is what is asked"
+    digest = graft.json("import", model, "--name", "tiny")["digest"]
+    (adapter / "certificate.json").write_text(json.dumps({**certificate, "base_digest": digest}))
+    done = graft.run("merge", "--model", "tiny", "--adapter", adapter, "--output", tmp_path / "b", "--json")
+    assert done.stderr == ""
+
+
 def test_refusals_are_one_line_and_leave_nothing(graft, model, tmp_path):
     adapter = write_adapter(model, tmp_path / "adapter")
 

@@ -4,13 +4,12 @@
 #include <array>
 
 #include "base/files.h"
-#include "base/json.h"
-#include "base/strings.h"
 #include "engine/loaded_model.h"
 #include "formats/model_source.h"
 #include "model/prepare.h"
 #include "model/weights.h"
 #include "runtime/executor/executor.h"
+#include "serving/api/certificate.h"
 
 namespace graft::engine {
 
@@ -30,23 +29,14 @@ constexpr std::array kPrompts = {
     "Question: What is 12 times 12?\nAnswer: 144\nQuestion: What is 7 times 8?\nAnswer:",
 };
 
-// Of certificate.json, as training/certificate.h describes it. It only chooses what is asked: whatever is wrong with it
-// is no error.
+// Of certificate.json. It only chooses what is asked: whatever is wrong with it is no error.
 Texts certified_texts(const fs::path& adapter, int64_t vocab_size) {
   Texts texts;
-  const auto text = read_file(adapter / "certificate.json");
-  if (!text.ok()) return texts;
-  const auto json = parse_json(*text);
-  if (!json.ok() || !json->is_object() || !json->contains("examples") || !(*json)["examples"].is_array()) return texts;
-  for (const auto& example : (*json)["examples"]) {
-    if (!example.is_object() || !example.contains("tokens") || !example["tokens"].is_array()) continue;
-    std::vector<int32_t> tokens;
-    for (const auto& token : example["tokens"]) {
-      const bool known = token.is_number_integer() && token >= 0 && token < vocab_size;
-      if (!known) return {};
-      tokens.push_back(token.get<int32_t>());
-    }
-    if (!tokens.empty()) texts.push_back(std::move(tokens));
+  const auto certificate = serving::api::read_certificate(adapter);
+  if (!certificate.ok()) return texts;
+  for (const auto& example : certificate->examples) {
+    const auto known = [&](int32_t token) { return token >= 0 && token < vocab_size; };
+    if (std::all_of(example.tokens.begin(), example.tokens.end(), known)) texts.push_back(example.tokens);
   }
   return texts;
 }

@@ -12,6 +12,7 @@
 #include "formats/merged_weights.h"
 #include "formats/model_export.h"
 #include "ops/cpu/parallel.h"
+#include "serving/api/certificate.h"
 #include "storage/open_source.h"
 
 namespace graft::engine {
@@ -35,9 +36,24 @@ formats::ExportType export_type(const std::string& dtype) {
   return dtype == "float16" ? formats::ExportType::kF16 : formats::ExportType::kBF16;
 }
 
+// No error: folding what was trained on a quantised base into the original weights is a thing that people do.
+Status warn_of_another_base(const formats::ModelSource& source, const std::string& adapter) {
+  const auto certificate = serving::api::read_certificate(adapter);
+  if (!certificate.ok() || certificate->base_digest.empty()) return {};
+  GRAFT_TRY(const std::string digest, source.digest());
+  if (digest == certificate->base_digest) return {};
+  fmt::print(
+      stderr,
+      "warning: {} was trained on another base model (SHA-256 {:.12}...) than this ({:.12}...): the merge is not "
+      "what its training saw\n",
+      adapter, certificate->base_digest, digest);
+  return {};
+}
+
 Result<formats::ExportSummary> write_merged(const MergeOptions& options) {
   GRAFT_TRY(const auto source, storage::open_model_source(options.model));
   GRAFT_TRY(const auto merged, formats::MergedWeights::open(*source, options.adapter));
+  GRAFT_CHECK_OK(warn_of_another_base(*source, options.adapter));
   formats::ExportOptions export_options;
   export_options.type = export_type(options.dtype);
   export_options.max_shard_bytes = static_cast<int64_t>(options.max_shard_gigabytes * 1e9);
