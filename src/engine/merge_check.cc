@@ -82,7 +82,7 @@ Result<std::vector<std::string>> read_prompts(const std::filesystem::path& file)
 
 Result<runtime::Divergence> check_merge(const MergeCheck& check) {
   const std::string dtype = check.dtype == "bfloat16" ? "bfloat16" : "float32";
-  GRAFT_TRY(const LoadedModel base, load_model(check.model, dtype));
+  GRAFT_TRY(const LoadedModel base, load_model(check.model, check.base_dtype.empty() ? dtype : check.base_dtype));
   GRAFT_TRY(const auto unmerged, runtime::make_executor(base.decoder, {kLongestText}));
   GRAFT_TRY(const auto adapter, unmerged->load_adapter(check.adapter.string()));
   GRAFT_TRY(const fs::path home, graft_home());

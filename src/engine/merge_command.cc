@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/merge_check.h"
+#include "engine/quantised_base.h"
 #include "formats/merged_weights.h"
 #include "formats/model_export.h"
 #include "ops/cpu/parallel.h"
@@ -24,6 +25,7 @@ struct MergeOptions {
   std::string adapter;
   std::string output;
   std::string dtype = "bfloat16";
+  std::string base_dtype = "auto";
   double max_shard_gigabytes = 5;
   std::string prompts;
   bool no_kl = false;
@@ -34,6 +36,16 @@ struct MergeOptions {
 formats::ExportType export_type(const std::string& dtype) {
   if (dtype == "float32") return formats::ExportType::kF32;
   return dtype == "float16" ? formats::ExportType::kF16 : formats::ExportType::kBF16;
+}
+
+// int8 or int4 where the base is to be taken as an engine of that dtype holds it, else empty.
+std::string held_dtype(const MergeOptions& options) {
+  std::string dtype = options.base_dtype;
+  if (dtype == "auto") {
+    const auto certificate = serving::api::read_certificate(options.adapter);
+    dtype = certificate.ok() ? certificate->dtype : "";
+  }
+  return dtype == "int8" || dtype == "int4" ? dtype : "";
 }
 
 // No error: folding what was trained on a quantised base into the original weights is a thing that people do.
@@ -50,9 +62,13 @@ Status warn_of_another_base(const formats::ModelSource& source, const std::strin
   return {};
 }
 
-Result<formats::ExportSummary> write_merged(const MergeOptions& options) {
+Result<formats::ExportSummary> write_merged(const MergeOptions& options, const std::string& base_dtype) {
   GRAFT_TRY(const auto source, storage::open_model_source(options.model));
-  GRAFT_TRY(const auto merged, formats::MergedWeights::open(*source, options.adapter));
+  formats::MergedWeights::Read read_base;
+  if (const auto held = model::weight_dtype_from_name(base_dtype)) {
+    read_base = [&source, held](const std::string& name) { return read_as_held(*source, name, *held); };
+  }
+  GRAFT_TRY(const auto merged, formats::MergedWeights::open(*source, options.adapter, read_base));
   GRAFT_CHECK_OK(warn_of_another_base(*source, options.adapter));
   formats::ExportOptions export_options;
   export_options.type = export_type(options.dtype);
@@ -94,10 +110,11 @@ Status run_merge(const MergeOptions& options) {
   if (!options.prompts.empty()) {
     GRAFT_TRY(prompts, read_prompts(options.prompts));
   }
-  GRAFT_TRY(const formats::ExportSummary summary, write_merged(options));
+  const std::string base_dtype = held_dtype(options);
+  GRAFT_TRY(const formats::ExportSummary summary, write_merged(options, base_dtype));
   std::optional<runtime::Divergence> divergence;
   if (!options.no_kl) {
-    const MergeCheck check{options.model, options.adapter, options.output, options.dtype, prompts};
+    const MergeCheck check{options.model, options.adapter, options.output, options.dtype, base_dtype, prompts};
     auto measured = check_merge(check);
     // What was written is there and whole: that nobody could be asked about it is no failure of the merge.
     if (measured.ok()) {
@@ -106,6 +123,7 @@ Status run_merge(const MergeOptions& options) {
       fmt::print(stderr, "warning: the KL was not measured: {}\n", measured.error().message);
     }
   }
+  if (!base_dtype.empty() && !options.json) fmt::print("Into the base's weights as {} holds them\n", base_dtype);
   options.json ? print_json(options, summary, divergence) : print_text(options, summary, divergence);
   return {};
 }
@@ -124,6 +142,13 @@ void add_merge_command(CLI::App& app, int* code) {
   command->add_option("--output", options->output, "the directory to write; must not exist")->required();
   command->add_option("--dtype", options->dtype, "of the weights written; sums are float32: bfloat16, float16, float32")
       ->check(CLI::IsMember({"bfloat16", "float16", "float32"}))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--base-dtype", options->base_dtype,
+          "the base's weights to fold into: source (as they came), or as an engine with int8 or int4 holds them; "
+          "auto: as in the adapter's training, where its certificate says so")
+      ->check(CLI::IsMember({"auto", "source", "int8", "int4"}))
       ->capture_default_str();
   command->add_option("--max-shard-size", options->max_shard_gigabytes, "split into files of at most so many GB")
       ->check(CLI::PositiveNumber)

@@ -70,14 +70,16 @@ Status fold_module(const AdapterModule& module, std::span<float> weight) {
   return {};
 }
 
-MergedWeights::MergedWeights(const ModelSource& base, PeftAdapter adapter)
-    : base_(&base), adapter_(std::move(adapter)) {
+MergedWeights::MergedWeights(Read read_base, PeftAdapter adapter)
+    : read_base_(std::move(read_base)), adapter_(std::move(adapter)) {
   for (size_t i = 0; i < adapter_.modules().size(); ++i) places_[adapter_.modules()[i].slot.path + ".weight"] = i;
 }
 
-Result<MergedWeights> MergedWeights::open(const ModelSource& base, const std::filesystem::path& adapter) {
+Result<MergedWeights> MergedWeights::open(const ModelSource& base, const std::filesystem::path& adapter,
+                                          Read read_base) {
   GRAFT_TRY(PeftAdapter opened, PeftAdapter::open(adapter, base.spec(), {.dora = true}));
-  MergedWeights merged(base, std::move(opened));
+  if (!read_base) read_base = [&base](const std::string& name) { return base.read(name); };
+  MergedWeights merged(std::move(read_base), std::move(opened));
   std::vector<std::string> names = base.tensor_names();
   std::sort(names.begin(), names.end());
   for (const auto& [name, unused] : merged.places_) {
@@ -89,7 +91,7 @@ Result<MergedWeights> MergedWeights::open(const ModelSource& base, const std::fi
 }
 
 Result<std::vector<float>> MergedWeights::read(const std::string& name) const {
-  GRAFT_TRY(std::vector<float> values, base_->read(name));
+  GRAFT_TRY(std::vector<float> values, read_base_(name));
   const auto place = places_.find(name);
   if (place == places_.end()) return values;
   GRAFT_CHECK_OK(fold_module(adapter_.modules()[place->second], values));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -22,7 +23,9 @@ class MergedWeights {
  public:
   // Errors: as PeftAdapter::open; unsupported where the adapter changes an output layer that is tied to the embedding,
   // which would change with it.
-  static Result<MergedWeights> open(const ModelSource& base, const std::filesystem::path& adapter);
+  // `read_base` gives other values for the base's weights, as ModelSource::read does; by default the source's own.
+  using Read = std::function<Result<std::vector<float>>(const std::string& name)>;
+  static Result<MergedWeights> open(const ModelSource& base, const std::filesystem::path& adapter, Read read_base = {});
 
   // As ModelSource::read. A result that is NaN or infinite is an error that names the tensor.
   [[nodiscard]] Result<std::vector<float>> read(const std::string& name) const;
@@ -30,9 +33,9 @@ class MergedWeights {
   [[nodiscard]] const PeftAdapter& adapter() const { return adapter_; }
 
  private:
-  MergedWeights(const ModelSource& base, PeftAdapter adapter);
+  MergedWeights(Read read_base, PeftAdapter adapter);
 
-  const ModelSource* base_;
+  Read read_base_;
   PeftAdapter adapter_;
   std::map<std::string, size_t> places_;  // of the module that changes a weight, by the weight's name
 };

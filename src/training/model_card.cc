@@ -116,8 +116,9 @@ NamedValues settings(const FinishedRun& run, int64_t trainable) {
   return {{"base model", fmt::format("{}, {}", base_name(run), run.base.dtype)},
           {"SHA-256 of the base model", run.base.digest},
           {"adapter", fmt::format("{}{}, rank {}, alpha {:g}, dropout {:g}", adapter.type,
-                                  adapter.use_rslora ? " (rank-stabilised)" : "", adapter.r, adapter.alpha.value_or(0),
-                                  adapter.dropout)},
+                                  std::string(adapter.use_dora ? " (DoRA)" : "") +
+                                      (adapter.use_rslora ? " (rank-stabilised)" : ""),
+                                  adapter.r, adapter.alpha.value_or(0), adapter.dropout)},
           {"target modules", fmt::format("{}", fmt::join(adapter.target_modules, ", "))},
           {"trainable parameters", format_count(trainable)},
           {"steps", fmt::format("{} ({:.2f} epochs)", run.state.step, run.state.epoch)},
@@ -171,8 +172,8 @@ std::string certificate(const Certificate& certificate) {
 
 std::string render_model_card(const FinishedRun& run, const RunResult& result, int64_t trainable_parameters) {
   std::string text = header(run, result);
-  text +=
-      fmt::format("\n# {}\n\nA LoRA adapter for {}, trained with graft.\n\n", plain(title(run)), plain(base_name(run)));
+  text += fmt::format("\n# {}\n\nA {} adapter for {}, trained with graft.\n\n", plain(title(run)),
+                      run.config.adapter.use_dora ? "DoRA" : "LoRA", plain(base_name(run)));
   text += "## Results\n\n" + table(results(run, result)) + "\n" + usage(run) + "\n";
   text += "## Training\n\n" + table(settings(run, trainable_parameters)) + "\n";
   text += "All settings are in `config.yaml`; `report.html` shows the run.\n\n## Data\n\n" + table(data(run)) + "\n";
