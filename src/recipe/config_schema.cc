@@ -332,6 +332,17 @@ void add_trainer_options(std::vector<Option>& table) {
   table.push_back(row("trainer.evaluate_every", GRAFT_FIELD(trainer.evaluate_every),
                       "Steps between evaluations. Null: whenever a checkpoint is written.",
                       {.from_graft = true, .bounds = kAtLeastOne}));
+  table.push_back(
+      row("trainer.validation_metric", GRAFT_FIELD(trainer.validation_metric),
+          "Which evaluation is the best, for early_stop and for what is kept: the one with the lowest `loss`, "
+          "or the highest `exact_match`, `token_f1`, `rouge_l`, `json_validity`, or score of a Python file "
+          "(*.py, with a function metric(prompt, completion, reference))."));
+  table.push_back(row("trainer.evaluation_metrics", GRAFT_FIELD(trainer.evaluation_metrics),
+                      "More of these metrics that every evaluation computes, from answers to validation rows.",
+                      {.from_graft = true}));
+  table.push_back(row("trainer.evaluation_rows", GRAFT_FIELD(trainer.evaluation_rows),
+                      "The validation rows, the first, that are answered for them.",
+                      {.from_graft = true, .bounds = NumberBounds{.min = 1, .max = 1e6}}));
   table.push_back(row("trainer.steps_per_checkpoint", GRAFT_FIELD(trainer.steps_per_checkpoint),
                       "Steps between checkpoints; 0: after every epoch.", {.bounds = kAtLeastZero}));
   table.push_back(row("trainer.checkpoints_per_epoch", GRAFT_FIELD(trainer.checkpoints_per_epoch),
@@ -518,8 +529,7 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"trainer.regularization_lambda", {"0", "0.0"}, "not supported; use trainer.optimizer.weight_decay"},
       {"trainer.regularization_type", {"l2"}, "not supported; use trainer.optimizer.weight_decay"},
       {"trainer.learning_rate_scaling", {"constant"}, "not supported; the rate is what learning_rate says"},
-      {"trainer.validation_field", {}, "not supported; the validation loss decides"},
-      {"trainer.validation_metric", {"loss"}, "not supported; the validation loss decides"},
+      {"trainer.validation_field", {}, "not supported; there is one output, and validation_metric decides"},
       {"trainer.bucketing_field", {}, "not used; batches are packed by length"},
       {"trainer.increase_batch_size_on_plateau", {"0"}, "not supported"},
       {"trainer.gradient_clipping.clipnorm", {}, "not supported; use clipglobalnorm"},

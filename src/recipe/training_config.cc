@@ -7,9 +7,11 @@
 #include <numeric>
 
 #include "base/config_reader.h"
+#include "base/strings.h"
 #include "recipe/config_schema.h"
 #include "recipe/optimizer_config.h"
 #include "recipe/schedule_config.h"
+#include "recipe/text_metrics.h"
 
 namespace graft::recipe {
 namespace {
@@ -170,10 +172,22 @@ void check_data(ConfigReader& root, TrainingConfig& config) {
   }
 }
 
+void check_metric(ConfigReader& section, const std::string& key, const std::string& name, bool may_be_loss) {
+  if (name.ends_with(".py") || text_metric(name) != nullptr || (may_be_loss && name == "loss")) return;
+  std::vector<std::string> known(text_metric_names().begin(), text_metric_names().end());
+  if (may_be_loss) known.insert(known.begin(), "loss");
+  section.fail(
+      key, fmt::format("'{}' is no metric, and no Python file (.py){}", printable(name, 60), suggestion(name, known)));
+}
+
 void check_trainer(ConfigReader& root, TrainingConfig& config) {
   ConfigReader trainer = root.section("trainer");
   if (config.trainer.steps_per_checkpoint > 0 && config.trainer.checkpoints_per_epoch > 0) {
     trainer.fail("checkpoints_per_epoch", "give steps_per_checkpoint or checkpoints_per_epoch, not both");
+  }
+  check_metric(trainer, "validation_metric", config.trainer.validation_metric, true);
+  for (const std::string& name : config.trainer.evaluation_metrics) {
+    check_metric(trainer, "evaluation_metrics", name, false);
   }
   if (config.trainer.early_stop == 0) trainer.fail("early_stop", "must be at least 1, or -1 for never");
   ConfigReader scheduler = trainer.section("learning_rate_scheduler");

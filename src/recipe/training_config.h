@@ -109,6 +109,9 @@ struct TrainerConfig {
   std::optional<int64_t> gradient_accumulation_steps;  // folded into effective_batch_size by resolution
   int64_t max_micro_batch_tokens = 1024;               // of one forward and backward pass; a longer row goes alone
   int64_t early_stop = 5;                              // evaluations without improvement; -1: never
+  std::string validation_metric = "loss";              // what decides which evaluation is the best
+  std::vector<std::string> evaluation_metrics;         // of generated answers, at every evaluation
+  int64_t evaluation_rows = 32;                        // that are answered for them
   std::optional<int64_t> evaluate_every;               // steps; null: whenever a checkpoint is written
   int64_t steps_per_checkpoint = 0;                    // 0: see checkpoints_per_epoch
   int64_t checkpoints_per_epoch = 0;                   // 0: after every epoch

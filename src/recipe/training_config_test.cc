@@ -214,6 +214,20 @@ TEST(TrainingConfig, WhatAnOptimizerCannotHaveIsRefusedWithTheRemedy) {
   refused({"trainer.learning_rate_scheduler.warmup_fraction=1.5"}, "must be at most 1");
 }
 
+TEST(TrainingConfig, MetricsAreNamesOrPythonFiles) {
+  const auto config =
+      read(kMinimal, {"trainer.validation_metric=rouge_l", "trainer.evaluation_metrics=[token_f1, dir/score.py]",
+                      "trainer.evaluation_rows=5"});
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->trainer.validation_metric, "rouge_l");
+  EXPECT_EQ(read(kMinimal)->trainer.validation_metric, "loss");
+  EXPECT_THAT(
+      error_of(kMinimal, {"trainer.validation_metric=rougel"}),
+      HasSubstr("trainer.validation_metric: 'rougel' is no metric, and no Python file (.py); did you mean 'rouge_l'?"));
+  EXPECT_THAT(error_of(kMinimal, {"trainer.evaluation_metrics=[loss]"}), HasSubstr("'loss' is no metric"));
+  EXPECT_THAT(error_of(kMinimal, {"trainer.evaluation_rows=0"}), HasSubstr("must be at least 1"));
+}
+
 TEST(TrainingConfig, SchedulesHaveKeysOfTheirOwn) {
   const auto error = [](std::vector<std::string> keys) {
     for (std::string& key : keys) key = "trainer.learning_rate_scheduler." + key;
@@ -272,7 +286,9 @@ ConfigNode random_value(const Option& option, PhiloxStream& random) {
     }
     return node;
   }
+  if (option.path == "trainer.evaluation_metrics") return ConfigNode::list({ConfigNode::string("token_f1")});
   if (option.type.starts_with("list of strings")) return ConfigNode::list({ConfigNode::string("k_proj")});
+  if (option.path == "trainer.validation_metric") return ConfigNode::string("score.py");
   if (option.path == "trainer.optimizer.betas") {
     return ConfigNode::list({ConfigNode::number(number), ConfigNode::number(number)});
   }

@@ -28,9 +28,9 @@ struct Checkpoint {
 //   1970):
 //                         step        step, epoch, loss, learning_rate, grad_norm, tokens, labelled_tokens, seconds,
 //                                     total_tokens, total_seconds
-//                         evaluation  step, validation_loss, validation_tokens, best
-//                         checkpoint  step, checkpoint ("checkpoints/40")
-//                         state       state (running, resumed, stopped, finished, failed), step, message
+//                         evaluation  step, validation_loss, validation_tokens, best, metrics (name: value) where there
+//                         are checkpoint  step, checkpoint ("checkpoints/40") state       state (running, resumed,
+//                         stopped, finished, failed), step, message
 //                       tokens, labelled_tokens and seconds are the step's own, the totals count from the start of the
 //                       run, evaluations and checkpoints included. The file is only ever appended to: what stands
 //                       before a "resumed" line with a later step than that line's was undone.

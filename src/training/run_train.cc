@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "training/finish_run.h"
+#include "training/generated_evaluation.h"
 #include "training/job_description.h"
 #include "training/job_directory.h"
 #include "training/run_records.h"
@@ -125,11 +126,25 @@ class TrainVerb {
     return kExitDone;
   }
 
+  Result<TrainerSettings> settings_of_run() {
+    TrainerSettings settings = trainer_settings(config_, data_);
+    const std::vector<std::string> names = evaluation_metrics(config_.trainer);
+    if (names.empty()) return settings;
+    GRAFT_TRY(Metrics metrics, Metrics::open(names));
+    evaluation_.emplace(base_->info(), data_, std::move(metrics), config_.generation.max_new_tokens);
+    settings.generate = [this](Session& session, const std::atomic<bool>& stop) {
+      return (*evaluation_)(session, stop);
+    };
+    if (config_.trainer.validation_metric != "loss") settings.best_by = metric_label(config_.trainer.validation_metric);
+    return settings;
+  }
+
   Result<int> train(Session& session, JobDirectory& directory) {
     TrainProgress progress(context_.err, context_.progress, data_.total_steps);
+    GRAFT_TRY(TrainerSettings settings, settings_of_run());
     RunRecords records(progress);
-    Trainer trainer(session, *data_.train, data_.validation, trainer_settings(config_, data_),
-                    base_->info().environment, directory, records, context_.stop);
+    Trainer trainer(session, *data_.train, data_.validation, std::move(settings), base_->info().environment, directory,
+                    records, context_.stop);
     if (options_.resume) GRAFT_CHECK_OK(trainer.resume());
     GRAFT_CHECK_OK(records.open({config_, output_, fs::absolute(output_).filename().string(), base_->info().digest,
                                  data_.dataset_sha256, trainer.state().step}));
@@ -247,6 +262,9 @@ class TrainVerb {
                                    {"certificate_holds", result.certificate.holds()}};
     if (!result.history.steps.empty()) json["loss"] = result.history.steps.back().loss;
     if (run.state.best) json["validation_loss"] = run.state.best->loss;
+    if (run.state.best && run.state.best->score) {
+      json[metric_label(config_.trainer.validation_metric)] = *run.state.best->score;
+    }
     context_.out << json.dump() << '\n' << std::flush;
   }
 
@@ -256,6 +274,7 @@ class TrainVerb {
   std::string output_;
   std::unique_ptr<BaseModel> base_;
   TrainData data_;
+  std::optional<GeneratedEvaluation> evaluation_;
 };
 
 }  // namespace

@@ -167,6 +167,29 @@ assert {int(s): float(v) for _, v, s in lines} == {s: v for s, v in want.items()
 )py",
                        {root_ / "out"}),
             "");
+
+TEST_F(RunTrainTest, EvaluatesByGenerationWithTextMetricsAndAPythonFile) {
+  write("score.py",
+        "def metric(prompt, completion, reference): return 0.25 + 0.5 * completion.startswith(reference)\n");
+  options_.overrides = {"trainer.validation_metric=" + (root_ / "score.py").string(),
+                        "trainer.evaluation_metrics=[exact_match, token_f1]", "trainer.evaluation_rows=5"};
+  options_.json = true;
+  ASSERT_EQ(run(), kExitDone) << err_.str();
+  EXPECT_EQ((*parse_json(out_.str()))["score"], 0.75);
+  std::istringstream events(read("out/events.jsonl"));
+  nlohmann::json last;
+  for (std::string line; std::getline(events, line);) {
+    auto event = *parse_json(line);
+    if (event["event"] == "evaluation") last = event;
+  }
+  EXPECT_EQ(last["metrics"]["score"], 0.75);
+  EXPECT_EQ(last["metrics"]["exact_match"], 1.0);
+  EXPECT_EQ(last["metrics"]["token_f1"], 1.0);
+
+  options_.output = root_ / "none";
+  options_.overrides.push_back("preprocessing.split.probabilities=[1, 0, 0]");
+  EXPECT_EQ(run(), kExitFailed);
+  EXPECT_THAT(error(), HasSubstr("need validation rows"));
 }
 
 TEST_F(RunTrainTest, JsonIsOneObjectAndNoProgress) {

@@ -14,6 +14,7 @@
 #include "recipe/prepare.h"
 #include "recipe/row_encoder.h"
 #include "recipe/schedule.h"
+#include "training/generated_evaluation.h"
 #include "training/optimization.h"
 #include "training/verb.h"
 
@@ -23,6 +24,7 @@ namespace {
 constexpr size_t kPrompts = 8;
 constexpr size_t kTexts = 8;
 constexpr int32_t kMinSampleTokens = 1024;
+constexpr int64_t kManySampleTokens = 8192;
 
 MicroBatch micro_batch(std::span<const recipe::Example> examples, const recipe::MicroBatchIndices& indices) {
   MicroBatch micro;
@@ -112,18 +114,26 @@ std::vector<std::string> warnings_of(const recipe::PreparedData& prepared, int64
 void take_samples(const recipe::PreparedData& prepared, TrainData& data) {
   data.samples_are_held_out = !prepared.validation.empty();
   for (const recipe::PromptExample& prompt : prepared.prompts) {
-    data.prompts.push_back({prompt.prompt, prompt.reference, prompt.tokens});
+    data.prompts.push_back({prompt.prompt, prompt.reference, prompt.tokens, prompt.row});
   }
   const auto& rows = prepared.validation.empty() ? prepared.train : prepared.validation;
   for (size_t i = 0; i < std::min(kTexts, rows.size()); ++i) data.texts.push_back(rows[i].tokens);
 }
 
-// Room for the longest request, twice, so that the engine can batch.
+size_t prompt_count(const recipe::TrainerConfig& trainer) {
+  const auto rows = static_cast<size_t>(trainer.evaluation_rows);
+  return evaluation_metrics(trainer).empty() ? kPrompts : std::max(kPrompts, rows);
+}
+
+// Room for the longest request, twice, so that the engine can batch; where every evaluation answers many, for more.
 int32_t sample_tokens(const TrainData& data, int64_t max_new_tokens) {
   size_t longest = 0;
   for (const SamplePrompt& prompt : data.prompts) longest = std::max(longest, prompt.tokens.size());
   for (const std::vector<int32_t>& text : data.texts) longest = std::max(longest, text.size());
-  return std::max(kMinSampleTokens, 2 * static_cast<int32_t>(static_cast<int64_t>(longest) + max_new_tokens + 1));
+  const int64_t one = static_cast<int64_t>(longest) + max_new_tokens + 1;
+  const int64_t all = one * static_cast<int64_t>(data.prompts.size());
+  const int64_t many = data.prompts.size() > kPrompts ? std::min(all, kManySampleTokens) : 0;
+  return static_cast<int32_t>(std::max({int64_t{kMinSampleTokens}, 2 * one, many}));
 }
 
 recipe::MemoryPlan memory_plan(const recipe::TrainingConfig& config, const BaseModelInfo& base,
@@ -165,13 +175,17 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   GRAFT_TRY(const recipe::RowEncoder encoder, row_encoder(config, base));
   GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
   GRAFT_TRY(recipe::PreparedData prepared,
-            recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, kPrompts}));
+            recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, prompt_count(config.trainer)}));
   GRAFT_TRY(data.dataset_sha256, sha256_file(formats::DatasetReader::file_of(dataset)));
   data.counts = counts_of(dataset, prepared);
   data.warnings = warnings_of(prepared, recipe::longest_row(config, base.spec.max_position));
   data.preview = "One row as the model sees it; what is between [[ and ]] carries loss:\n" +
                  recipe::preview(prepared.train.front(), *base.tokenizer);
   take_samples(prepared, data);
+  if (!data.samples_are_held_out && !evaluation_metrics(config.trainer).empty()) {
+    return invalid(
+        "trainer.evaluation_metrics and validation_metric need validation rows: give the split a share of them");
+  }
   data.sample_tokens = sample_tokens(data, config.generation.max_new_tokens);
   data.memory = memory_plan(config, base, std::move(slots), data.sample_tokens, prepared.longest);
 

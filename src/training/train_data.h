@@ -20,6 +20,7 @@ struct SamplePrompt {
   std::string prompt;     // as text, for people
   std::string reference;  // the right answer
   std::vector<int32_t> tokens;
+  int64_t row = 0;
 };
 
 // A data file made ready for one run.

@@ -37,6 +37,12 @@ void TrainProgress::on_evaluation(int64_t step, double loss, bool best) {
   on_note(fmt::format("step {}: validation loss {:.4f}{}", step, loss, remark));
 }
 
+void TrainProgress::on_metrics(int64_t step, const MetricValues& metrics) {
+  std::string text;
+  for (const auto& [name, value] : metrics) text += fmt::format("{} {} {:.4f}", text.empty() ? "" : ",", name, value);
+  on_note(fmt::format("step {}:{}", step, text));
+}
+
 void TrainProgress::on_note(std::string_view line) {
   if (bar_) {
     bar_->note(line);

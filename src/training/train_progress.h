@@ -16,6 +16,7 @@ class TrainProgress final : public TrainObserver {
 
   void on_step(const StepReport& report) override;
   void on_evaluation(int64_t step, double loss, bool best) override;
+  void on_metrics(int64_t step, const MetricValues& metrics) override;
   void on_note(std::string_view line) override;
   void finish();
 

@@ -72,6 +72,7 @@ nlohmann::json to_json(const TrainState& state) {
   if (state.evaluated_step) json["evaluated_step"] = *state.evaluated_step;
   if (state.validation_loss) json["validation_loss"] = *state.validation_loss;
   if (state.best) json["best"] = {{"step", state.best->step}, {"loss", state.best->loss}};
+  if (state.best && state.best->score) json["best"]["score"] = *state.best->score;
   return json;
 }
 
@@ -93,6 +94,7 @@ Result<TrainState> train_state_from_json(const nlohmann::json& json) {
       state.best.emplace();
       inner.read("step", state.best->step);
       inner.read("loss", state.best->loss);
+      inner.read_optional("score", state.best->score);
       if (!inner.bad().empty()) reader.fail("best." + inner.bad());
     }
   }

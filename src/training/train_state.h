@@ -20,6 +20,7 @@ struct RunEnvironment {
 struct BestEvaluation {
   int64_t step = 0;
   double loss = 0;
+  std::optional<double> score = std::nullopt;  // of the metric that decides, where it is not the loss
 };
 
 // The loop's own state between two optimizer steps. With the session's state it is all that a resume needs.

@@ -162,28 +162,49 @@ Result<Trainer::Interruptible> Trainer::evaluate() {
     return invalid(
         "no token of the validation rows carries loss; check their completions, or set a validation split of 0");
   }
+  GRAFT_TRY(const std::optional<MetricValues> metrics, generated_scores());
+  if (!metrics) return Interruptible::kInterrupted;
   state_.seconds += seconds_since(start);
-  GRAFT_CHECK_OK(record_evaluation((*sum)->loss / static_cast<double>(tokens), tokens));
+  GRAFT_CHECK_OK(record_evaluation((*sum)->loss / static_cast<double>(tokens), tokens, *metrics));
   return Interruptible::kDone;
 }
 
-Status Trainer::record_evaluation(double loss, int64_t tokens) {
+Result<std::optional<MetricValues>> Trainer::generated_scores() {
+  if (!settings_.generate) return std::optional<MetricValues>(MetricValues{});
+  auto metrics = settings_.generate(session_, stop_);
+  if (!metrics.ok()) return at(fmt::format("step {}: evaluation by generation", state_.step), metrics.error());
+  return metrics;
+}
+
+// Whether it is the best so far. Before the first step there is no adapter worth keeping.
+bool Trainer::take_evaluation(const BestEvaluation& evaluation) {
+  if (evaluation.step == 0) return false;
+  const bool better = !state_.best || (evaluation.score ? *evaluation.score > state_.best->score.value_or(-HUGE_VAL)
+                                                        : evaluation.loss < state_.best->loss);
+  state_.evaluations_without_improvement = better ? 0 : state_.evaluations_without_improvement + 1;
+  if (better) state_.best = evaluation;
+  state_.stopped_early = settings_.early_stop > 0 && state_.step < settings_.total_steps &&
+                         state_.evaluations_without_improvement >= settings_.early_stop;
+  return better;
+}
+
+Status Trainer::record_evaluation(double loss, int64_t tokens, const MetricValues& metrics) {
   state_.evaluated_step = state_.step;
   state_.validation_loss = loss;
   checkpointed_step_.reset();  // a checkpoint of this step from before the evaluation does not know it
-  bool best = false;
-  if (state_.step > 0) {  // before the first step there is no adapter worth keeping
-    best = !state_.best || loss < state_.best->loss;
-    state_.evaluations_without_improvement = best ? 0 : state_.evaluations_without_improvement + 1;
-    if (best) state_.best = BestEvaluation{state_.step, loss};
-    state_.stopped_early = settings_.early_stop > 0 && state_.step < settings_.total_steps &&
-                           state_.evaluations_without_improvement >= settings_.early_stop;
+  BestEvaluation evaluation{state_.step, loss, std::nullopt};
+  for (const auto& [name, value] : metrics) {
+    if (name == settings_.best_by) evaluation.score = value;
   }
-  GRAFT_CHECK_OK(directory_.append_event({{"event", "evaluation"},
-                                          {"step", state_.step},
-                                          {"validation_loss", loss},
-                                          {"validation_tokens", tokens},
-                                          {"best", best}}));
+  const bool best = take_evaluation(evaluation);
+  nlohmann::ordered_json event = {{"event", "evaluation"},
+                                  {"step", state_.step},
+                                  {"validation_loss", loss},
+                                  {"validation_tokens", tokens},
+                                  {"best", best}};
+  for (const auto& [name, value] : metrics) event["metrics"][name] = value;
+  GRAFT_CHECK_OK(directory_.append_event(std::move(event)));
+  if (!metrics.empty()) observer_.on_metrics(state_.step, metrics);
   observer_.on_evaluation(state_.step, loss, best);
   return {};
 }

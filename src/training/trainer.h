@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "training/batch_source.h"
 #include "training/job_directory.h"
+#include "training/metrics.h"
 #include "training/session.h"
 #include "training/train_state.h"
 
@@ -26,6 +27,9 @@ struct TrainerSettings {
   int64_t checkpoint_every = 0;  // steps; 0: only at the best evaluation, at a stop and at the end
   int32_t keep_checkpoints = 2;  // the newest ones; the best is kept beside them
   int32_t early_stop = 0;        // this many evaluations in a row without a better one end the run; 0: never
+  // Scores of generated answers, which every evaluation asks for; nothing: `stop` was set. May be empty.
+  std::function<Result<std::optional<MetricValues>>(Session&, const std::atomic<bool>& stop)> generate;
+  std::string best_by;  // the one of these that is highest at the best evaluation; empty: the lowest loss is the best
 };
 
 enum class TrainOutcome { kFinished, kStoppedEarly, kInterrupted };
@@ -47,6 +51,8 @@ class TrainObserver {
   virtual ~TrainObserver() = default;
   virtual void on_step(const StepReport& report) = 0;
   virtual void on_evaluation(int64_t step, double loss, bool best) = 0;
+  virtual void on_metrics(int64_t /*step*/, const MetricValues& /*metrics*/) {
+  }                                                 // before on_evaluation, where there are any
   virtual void on_note(std::string_view line) = 0;  // for a person: resumed from, checkpoint damaged, ...
 };
 
@@ -81,7 +87,9 @@ class Trainer {
   [[nodiscard]] bool checkpoint_due() const;
   [[nodiscard]] bool ended() const;
   Result<Interruptible> evaluate();
-  Status record_evaluation(double loss, int64_t tokens);
+  Result<std::optional<MetricValues>> generated_scores();
+  Status record_evaluation(double loss, int64_t tokens, const MetricValues& metrics);
+  bool take_evaluation(const BestEvaluation& evaluation);
   Result<Interruptible> train_step();
   Result<LossSum> accumulate(const StepBatch& batch, int64_t labelled);
   Status record_step(const StepReport& report);

@@ -291,7 +291,8 @@ TEST(Trainer, ResumeFallsBackToAnOlderCheckpoint) {
   fs::resize_file(root / "out" / "checkpoints" / "11" / "session" / "optimizer.safetensors", 10);
   ToyRun second(root / "out");
   ASSERT_TRUE(second.go(true).ok());
-  EXPECT_THAT(second.observer.notes, ElementsAre(HasSubstr("optimizer.safetensors has 10 bytes"), HasSubstr("checkpoints/10")));
+  EXPECT_THAT(second.observer.notes,
+              ElementsAre(HasSubstr("optimizer.safetensors has 10 bytes"), HasSubstr("checkpoints/10")));
   EXPECT_EQ(final_state(root / "out"), final_state(root / "whole"));
 }
 
@@ -323,6 +324,47 @@ TEST(Trainer, EarlyStoppingEndsTheRunAndKeepsTheBest) {
   EXPECT_EQ(*again.go(true), TrainOutcome::kStoppedEarly);
   EXPECT_EQ(again.restored, 6);
   EXPECT_EQ(again.session.calls, 0);
+}
+
+// A metric that is worst where the loss is best decides, is in the events, and is remembered over a resume.
+TEST(Trainer, AnotherMetricThanTheLossMayDecide) {
+  TestDirectory root(TestDirectory::in_memory());
+  const auto make = [](ToyRun& run) {
+    run.config.early_stop = 3;
+    run.config.evaluate_every = 2;
+    run.config.best_by = "score";
+    run.config.generate = [&run](Session& session, const std::atomic<bool>&) -> Result<std::optional<MetricValues>> {
+      EXPECT_EQ(&session, &run.session);
+      const auto step = static_cast<double>(run.observer.steps.empty() ? 0 : run.observer.steps.back().step);
+      return std::optional(MetricValues{{"other", step}, {"score", -std::abs(step - 4)}});
+    };
+  };
+  ToyRun whole(root / "whole");
+  make(whole);
+  whole.restore = true;
+  ASSERT_EQ(*whole.go(), TrainOutcome::kStoppedEarly);
+  EXPECT_EQ(whole.state.step, 10);
+  EXPECT_EQ(whole.restored, 4);
+  EXPECT_EQ(whole.state.best->score, 0);
+  EXPECT_THAT(event_lines(root / "whole"), ::testing::Contains(HasSubstr(R"("metrics":{"other":4.0,"score":-0.0})")));
+
+  ToyRun first(root / "out");
+  make(first);
+  first.observer.step_hook = [&](const StepReport& report) { first.stop = report.step == 7; };
+  ASSERT_EQ(*first.go(), TrainOutcome::kInterrupted);
+  ToyRun second(root / "out");
+  make(second);
+  EXPECT_EQ(*second.go(true), TrainOutcome::kStoppedEarly);
+  EXPECT_EQ(second.state.step, 10);
+  EXPECT_EQ(second.state.best->step, 4);
+
+  ToyRun failing(root / "failing");
+  failing.config.generate = [](Session&, const std::atomic<bool>&) -> Result<std::optional<MetricValues>> {
+    return invalid("score.py: KeyError");
+  };
+  const auto outcome = failing.go();
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_THAT(outcome.error().message, HasSubstr("step 0: evaluation by generation: score.py: KeyError"));
 }
 
 TEST(Trainer, EarlyStopCounterSurvivesAResume) {
