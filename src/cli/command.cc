@@ -20,6 +20,7 @@ constexpr std::array kCommands = {
     Command{"prompt", "ask a model once, without a server", true},
     Command{"eval", "score a data file", true},
     Command{"predict", "answer every row of a data file", true},
+    Command{"data", "look at a data file as training reads it", false, run_data},
     Command{"config", "show a resolved training config, or its schema", false, run_config},
     Command{"tokenize", "show the tokens of a text", false, run_tokenize},
     Command{"template", "render a chat template", false, run_template},

@@ -49,6 +49,7 @@ int run_models(const std::vector<std::string>& arguments, Streams& streams);
 int run_tokenize(const std::vector<std::string>& arguments, Streams& streams);
 int run_template(const std::vector<std::string>& arguments, Streams& streams);
 int run_config(const std::vector<std::string>& arguments, Streams& streams);
+int run_data(const std::vector<std::string>& arguments, Streams& streams);
 int run_export(const std::vector<std::string>& arguments, Streams& streams);
 int run_bench(const std::vector<std::string>& arguments, Streams& streams);
 int run_doctor(const std::vector<std::string>& arguments, Streams& streams);

@@ -43,7 +43,7 @@ std::vector<Example> cut_document(Example example, int64_t limit) {
   return pieces;
 }
 
-std::string preview(const ExampleView& example, const text::Tokenizer& tokenizer) {
+std::string preview(const ExampleView& example, const text::Tokenizer& tokenizer, const LossMarks& marks) {
   std::string text;
   for (size_t begin = 0; begin < example.tokens.size();) {
     size_t end = begin;
@@ -51,7 +51,7 @@ std::string preview(const ExampleView& example, const text::Tokenizer& tokenizer
     const std::string piece =
         tokenizer.decode(example.tokens.subspan(begin, end - begin), /*skip_special_tokens=*/false,
                          /*clean_up_spaces=*/false);
-    text += example.supervised[begin] != 0 ? "[[" + piece + "]]" : piece;
+    text += example.supervised[begin] != 0 ? marks.begin + piece + marks.end : piece;
     begin = end;
   }
   return text;

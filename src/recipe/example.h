@@ -41,7 +41,13 @@ bool truncate(Example& example, int64_t limit, const text::Tokenizer& tokenizer)
 // the one before, so that every token is predicted once, from what comes before it in its piece.
 std::vector<Example> cut_document(Example example, int64_t limit);
 
-// The row as text with what carries loss in [[ ]], for people who want to see that the mask is right.
-std::string preview(const ExampleView& example, const text::Tokenizer& tokenizer);
+// What stands around what carries loss.
+struct LossMarks {
+  std::string begin = "[[";
+  std::string end = "]]";
+};
+
+// The row as text with what carries loss marked, for people who want to see that the mask is right.
+std::string preview(const ExampleView& example, const text::Tokenizer& tokenizer, const LossMarks& marks = {});
 
 }  // namespace graft::recipe

@@ -10,11 +10,13 @@
 #include "base/digest.h"
 #include "base/strings.h"
 #include "recipe/encode_row.h"
+#include "recipe/row_workers.h"
 
 namespace graft::recipe {
 namespace {
 
 constexpr size_t kMostReasons = 20;
+constexpr int64_t kRowsBetweenReports = 512;
 constexpr size_t kCandidates = 256;  // rows among which samples are looked for where the splits come last
 constexpr size_t kCandidateBytes = size_t{8} << 20;
 
@@ -241,10 +243,16 @@ Result<PreparedData> prepare(const TrainingConfig& config, const RowEncoder& enc
   const auto pipeline = RowPipeline::create(config, encoder, options.max_length, *row);
   if (!pipeline.ok()) return at(name, pipeline.error());
   Preparation preparation(config, encoder, options, *pipeline);
+  int64_t taken = 0;
+  RowWorkers workers(*pipeline, options.threads, [&](EncodedRow encoded) {
+    if (options.on_rows && ++taken % kRowsBetweenReports == 0) options.on_rows(taken);
+    return preparation.add(std::move(encoded));
+  });
   while (row) {
-    if (Status added = preparation.add(pipeline->encode(*row)); !added.ok()) return at(name, added.error());
+    if (Status added = workers.add(std::move(*row)); !added.ok()) return at(name, added.error());
     GRAFT_TRY(row, reader.next());
   }
+  if (Status added = workers.finish(); !added.ok()) return at(name, added.error());
   return preparation.finish(name);
 }
 

@@ -51,13 +51,16 @@ struct PreparedData {
 struct PrepareOptions {
   int64_t max_length = 0;   // the model's context
   size_t prompt_count = 8;  // PreparedData::prompts at most
+  int32_t threads = 0;      // that encode rows; 0: as many as the machine has cores. Changes no result
+  std::function<void(int64_t rows)> on_rows;  // told now and then how many rows are done
 };
 
 // Longest row in tokens: preprocessing.global_max_sequence_length, the model's context, whichever is shorter.
 int64_t longest_row(const TrainingConfig& config, int64_t context);
 
-// Reads all rows, one at a time. Errors name the file by `name`, the row and the remedy: missing columns, empty rows,
-// nothing to learn, rows too long where they are refused, labels that no training row has, no rows at all.
+// Reads all rows, in order; they are encoded side by side. Errors name the file by `name`, the row and the remedy:
+// missing columns, empty rows, nothing to learn, rows too long where they are refused, labels that no training row has,
+// no rows at all.
 Result<PreparedData> prepare(const TrainingConfig& config, const RowEncoder& encoder, formats::DatasetReader& reader,
                              const std::string& name, const PrepareOptions& options);
 
