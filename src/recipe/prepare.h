@@ -52,7 +52,7 @@ struct PrepareOptions {
   int64_t max_length = 0;   // the model's context
   size_t prompt_count = 8;  // PreparedData::prompts at most
   int32_t threads = 0;      // that encode rows; 0: as many as the machine has cores. Changes no result
-  std::function<void(int64_t rows)> on_rows;  // told now and then how many rows are done
+  std::function<void(int64_t rows)> on_rows = {};  // told now and then how many rows are done
 };
 
 // Longest row in tokens: preprocessing.global_max_sequence_length, the model's context, whichever is shorter.
