@@ -55,6 +55,7 @@ class RunRecords final : public TrainObserver {
 
   void on_step(const StepReport& report) override;
   void on_evaluation(int64_t step, double loss, bool best) override;
+  void on_metrics(int64_t step, const MetricValues& metrics) override { next_.on_metrics(step, metrics); }
   void on_note(std::string_view line) override { next_.on_note(line); }
 
  private:

@@ -167,6 +167,7 @@ assert {int(s): float(v) for _, v, s in lines} == {s: v for s, v in want.items()
 )py",
                        {root_ / "out"}),
             "");
+}
 
 TEST_F(RunTrainTest, EvaluatesByGenerationWithTextMetricsAndAPythonFile) {
   write("score.py",

@@ -51,8 +51,8 @@ class TrainObserver {
   virtual ~TrainObserver() = default;
   virtual void on_step(const StepReport& report) = 0;
   virtual void on_evaluation(int64_t step, double loss, bool best) = 0;
-  virtual void on_metrics(int64_t /*step*/, const MetricValues& /*metrics*/) {
-  }                                                 // before on_evaluation, where there are any
+  // Before on_evaluation, where there are any.
+  virtual void on_metrics(int64_t /*step*/, const MetricValues& /*metrics*/) {}
   virtual void on_note(std::string_view line) = 0;  // for a person: resumed from, checkpoint damaged, ...
 };
 
