@@ -36,14 +36,16 @@ bool has_column_scales(const Call& call) {
   return false;
 }
 
-// f(rows and columns of `y` that are one part's of one adapter with column scales, the part)
+// f(the part, its columns' count, block): of each adapter with column scales. block(y): its rows and columns of `y`.
 template <class F>
-void for_scaled_parts(const Call& call, const at::Tensor& y, const F& f) {
+void for_scaled_parts(const Call& call, const F& f) {
   for (const LoraSegment& s : call.segments) {
     for (const LoraPart& part : s.lora->parts) {
       if (part.column_scales == nullptr) continue;
       const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
-      f(y.narrow(0, s.row_begin, s.row_end - s.row_begin).narrow(1, w.column, w.n), part, w.n);
+      f(part, w.n, [&](const at::Tensor& y) {
+        return y.narrow(0, s.row_begin, s.row_end - s.row_begin).narrow(1, w.column, w.n);
+      });
     }
   }
 }
@@ -53,25 +55,18 @@ at::Tensor as_tensor(const float* values, int64_t n) {
 }
 
 void scale_columns(const Call& call, const at::Tensor& y) {
-  for_scaled_parts(call, y, [](const at::Tensor& block, const LoraPart& part, int64_t n) {
-    block.mul_(as_tensor(part.column_scales, n));
+  for_scaled_parts(call, [&](const LoraPart& part, int64_t n, const auto& block) {
+    block(y).mul_(as_tensor(part.column_scales, n));
   });
 }
 
 // dm += sum over rows of dy * u / ||W + scale B A||, u being the output before its scaling.
 void accumulate_magnitude_gradients(const Call& call, const at::Tensor& unscaled, const at::Tensor& dy) {
-  for (const LoraSegment& s : call.segments) {
-    for (const LoraPart& part : s.lora->parts) {
-      if (part.grad_magnitude == nullptr) continue;
-      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
-      const auto block = [&](const at::Tensor& t) {
-        return t.narrow(0, s.row_begin, s.row_end - s.row_begin).narrow(1, w.column, w.n).to(at::kFloat);
-      };
-      const at::Tensor sums = (block(dy) * block(unscaled)).sum(0) * as_tensor(part.inverse_norms, w.n);
-      at::Tensor gradient = as_tensor(part.grad_magnitude, w.n);
-      gradient.add_(sums);
-    }
-  }
+  for_scaled_parts(call, [&](const LoraPart& part, int64_t n, const auto& block) {
+    if (part.grad_magnitude == nullptr) return;
+    const at::Tensor products = block(dy).to(at::kFloat) * block(unscaled).to(at::kFloat);
+    as_tensor(part.grad_magnitude, n).add_(products.sum(0) * as_tensor(part.inverse_norms, n));
+  });
 }
 
 bool has_dropout(const Call& call) {

@@ -12,6 +12,7 @@
 
 #include "base/crc32c.h"
 #include "base/file_errors.h"
+#include "training/append_whole.h"
 
 namespace graft::training {
 namespace {
@@ -131,21 +132,6 @@ Status EventFile::add_restart(int64_t step, double time) {
   return append(message);
 }
 
-// Where the disk is full the part that was written is cut off again.
-Status EventFile::append(std::string_view message) {
-  const std::string bytes = framed(message);
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t put = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) {
-      const int failed = errno;
-      if (::ftruncate(descriptor_, size_) == 0) static_cast<void>(::lseek(descriptor_, size_, SEEK_SET));
-      return system_error("cannot write", path_, failed);
-    }
-    done += static_cast<size_t>(put);
-  }
-  size_ += static_cast<int64_t>(bytes.size());
-  return {};
-}
+Status EventFile::append(std::string_view message) { return append_whole(descriptor_, size_, framed(message), path_); }
 
 }  // namespace graft::training

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/file_errors.h"
+#include "training/append_whole.h"
 
 namespace graft::training {
 namespace {
@@ -59,21 +60,7 @@ LineLog::~LineLog() {
 }
 
 Status LineLog::append(std::string_view line) {
-  const std::string bytes = std::string(line) + '\n';
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t put = ::write(descriptor_, bytes.data() + done, bytes.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) {
-      const int failed = errno;
-      // Should this fail too, the next open() cuts the rest off.
-      if (::ftruncate(descriptor_, size_) == 0) static_cast<void>(::lseek(descriptor_, size_, SEEK_SET));
-      return system_error("cannot write", path_, failed);
-    }
-    done += static_cast<size_t>(put);
-  }
-  size_ += static_cast<int64_t>(bytes.size());
-  return {};
+  return append_whole(descriptor_, size_, std::string(line) + '\n', path_);
 }
 
 Status LineLog::sync() {
