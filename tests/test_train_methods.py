@@ -1,6 +1,7 @@
 """Methods of `graft train` beside plain LoRA, on a tiny model: what comes out is PEFT's, and the same bits every time."""
 
 import json
+import shutil
 
 import peft
 import pytest
@@ -17,6 +18,9 @@ METHODS = {
     "pattern": ["--set", r"adapter.target_modules='model\.layers\.\d\.(self_attn\.[qv]|mlp\.down)_proj'"],
     "one layer": ["--set", "adapter.target_modules=[q_proj, v_proj, up_proj]", "--set", "adapter.exclude_modules=[v_proj]",
                   "--set", "adapter.layers_to_transform=[1]"],
+    "pissa": ["--set", "adapter.init_lora_weights=pissa", "--set", "trainer.learning_rate=0.003"],
+    "pissa over int4": ["--set", "adapter.init_lora_weights=pissa_niter_4", "--dtype", "int4"],
+    "neftune": ["--set", "trainer.neftune_noise_alpha=1"],
     "dora over int4": ["--set", "adapter.use_dora=true", "--dtype", "int4"],
 }
 
@@ -38,7 +42,8 @@ def test_method_learns_and_is_deterministic(graft, job, method):  # noqa: F811
     assert sum(losses[-5:]) / 5 < (0.9 if method in TARGETS else 0.5) * losses[0], losses
     assert weights(job, "one") == weights(job, "two")
     certificate = json.loads((job / "one" / "adapter" / "certificate.json").read_text())
-    assert certificate["dtype"] == {"int8": "int8", "int4": "int4", "dora over int4": "int4"}.get(method, "float32")
+    assert certificate["dtype"] == {"int8": "int8", "int4": "int4", "dora over int4": "int4",
+                                    "pissa over int4": "int4"}.get(method, "float32")
 
 
 def test_trained_dora_is_pefts(graft, job, model):  # noqa: F811
@@ -54,3 +59,31 @@ def test_trained_dora_is_pefts(graft, job, model):  # noqa: F811
         expected = byte_llama.logprobs(tuned, example["tokens"]).tolist()
         assert example["training_logprobs"] == pytest.approx(expected, abs=1e-3)
         assert example["runtime_logprobs"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_trained_pissa_is_a_plain_lora_of_twice_the_rank(graft, job, model):  # noqa: F811
+    graft.run(*arguments(job, "out", *METHODS["pissa"]))
+    adapter = job / "out" / "adapter"
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert config["r"] == 8 and config["lora_alpha"] == 16 and "init_lora_weights" not in config
+    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    tuned = peft.PeftModel.from_pretrained(base, adapter)
+    certificate = json.loads((adapter / "certificate.json").read_text())
+    assert certificate["holds"] and certificate["examples"]
+    for example in certificate["examples"]:
+        expected = byte_llama.logprobs(tuned, example["tokens"]).tolist()
+        assert example["training_logprobs"] == pytest.approx(expected, abs=1e-3)
+        assert example["runtime_logprobs"] == pytest.approx(expected, abs=1e-3)
+    error = graft.run(*arguments(job, "wrong", "--set", "adapter.init_lora_weights=pisa"), code=2).stderr
+    assert "pissa_niter_N" in error
+
+
+def test_neftune_resumes_to_the_same_bits(graft, job):  # noqa: F811
+    graft.run(*arguments(job, "whole", *METHODS["neftune"]))
+    shutil.copytree(job / "whole", job / "cut")
+    shutil.rmtree(job / "cut" / "adapter")
+    shutil.rmtree(max((job / "cut" / "checkpoints").iterdir(), key=lambda path: int(path.name)))
+    graft.run(*arguments(job, "cut", "--resume", *METHODS["neftune"]))
+    assert weights(job, "whole") == weights(job, "cut")
+    graft.run(*arguments(job, "quiet"))
+    assert weights(job, "whole") != weights(job, "quiet")

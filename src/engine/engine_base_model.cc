@@ -29,8 +29,7 @@ class EngineBaseModel : public training::BaseModel {
   [[nodiscard]] const training::BaseModelInfo& info() const override { return info_; }
 
   Result<std::unique_ptr<training::Session>> open_session(const training::SessionSettings& settings) override {
-    return training::make_lora_session(loaded_.decoder,
-                                       {settings.peft, settings.seed, settings.pretrained, settings.optimization});
+    return training::make_lora_session(loaded_.decoder, settings);
   }
 
   Result<std::unique_ptr<runtime::StepModel>> open_step_model(int32_t kv_tokens) override {

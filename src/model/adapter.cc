@@ -26,8 +26,8 @@ int64_t linear_inputs(const formats::ModelSpec& spec, size_t which) {
 }  // namespace
 
 Adapter::Adapter(const formats::ModelSpec& spec, std::vector<AdapterTarget> targets, at::ScalarType dtype,
-                 bool trainable, AdapterKind kind)
-    : spec_(spec), targets_(std::move(targets)), dtype_(dtype), trainable_(trainable), kind_(kind) {
+                 bool trainable, AdapterKind kind, int64_t extra)
+    : spec_(spec), targets_(std::move(targets)), dtype_(dtype), trainable_(trainable), kind_(kind), extra_(extra) {
   lay_out();
 }
 
@@ -73,8 +73,8 @@ void Adapter::lay_out() {
     first = last;
   }
   const auto options = at::TensorOptions().dtype(at::kFloat);
-  masters_ = at::zeros({masters}, options);
-  if (trainable_) gradients_ = at::zeros({masters}, options);
+  masters_ = at::zeros({masters + extra_}, options);
+  if (trainable_) gradients_ = at::zeros({masters + extra_}, options);
 }
 
 std::span<float> Adapter::a(size_t target) {
@@ -93,6 +93,14 @@ std::span<float> Adapter::magnitude(size_t target) {
   if (kind_ != AdapterKind::kDora) return {};
   const int64_t out = out_features(spec_, targets_[target].projection);
   return {masters_.mutable_data_ptr<float>() + places_[target].m, static_cast<size_t>(out)};
+}
+
+std::span<float> Adapter::extra() {
+  return {masters_.mutable_data_ptr<float>() + masters_.numel() - extra_, static_cast<size_t>(extra_)};
+}
+
+std::span<float> Adapter::extra_gradient() {
+  return {gradients_.mutable_data_ptr<float>() + gradients_.numel() - extra_, static_cast<size_t>(extra_)};
 }
 
 void Adapter::set_norms(size_t target, std::span<const float> norms) {

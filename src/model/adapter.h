@@ -29,9 +29,10 @@ struct AdapterTarget {
 // The kernels see what the masters round to: a trained adapter and the same one loaded to serve are equal bit for bit.
 class Adapter {
  public:
-  // Factors are zero until set. Targets: any order, each (layer, projection) once.
+  // Factors are zero until set. Targets: any order, each (layer, projection) once. `extra` more floats, for what is
+  // trained beside the factors, lie at the end of the masters, and of their gradients.
   Adapter(const formats::ModelSpec& spec, std::vector<AdapterTarget> targets, at::ScalarType dtype, bool trainable,
-          AdapterKind kind = AdapterKind::kLora);
+          AdapterKind kind = AdapterKind::kLora, int64_t extra = 0);
 
   [[nodiscard]] const formats::ModelSpec& spec() const { return spec_; }
   [[nodiscard]] const std::vector<AdapterTarget>& targets() const { return targets_; }
@@ -41,6 +42,8 @@ class Adapter {
   [[nodiscard]] std::span<float> b_transposed(size_t target);
   // [out] of a DoRA, else empty. Where it, A or B has changed, set_norms() follows.
   [[nodiscard]] std::span<float> magnitude(size_t target);
+  [[nodiscard]] std::span<float> extra();
+  [[nodiscard]] std::span<float> extra_gradient();  // of a trainable one
   // ||W + scale B A|| of each row of a DoRA's target, [out]: what its magnitudes are divided by (see model/dora.h).
   void set_norms(size_t target, std::span<const float> norms);
   [[nodiscard]] AdapterKind kind() const { return kind_; }
@@ -59,7 +62,7 @@ class Adapter {
     return layers_[static_cast<size_t>(layer)][which];
   }
   [[nodiscard]] int64_t bytes() const;       // of the packed form and the masters
-  [[nodiscard]] int64_t parameters() const;  // without padding
+  [[nodiscard]] int64_t parameters() const;  // of the factors, without padding
 
  private:
   struct Place {
@@ -78,6 +81,7 @@ class Adapter {
   at::ScalarType dtype_;
   bool trainable_;
   AdapterKind kind_;
+  int64_t extra_;
   at::Tensor masters_, gradients_;
   std::vector<float> scales_;  // of a DoRA
   at::Tensor packed_;          // bytes

@@ -36,11 +36,18 @@ ops::AttentionShape Decoder::attention_shape() const {
           static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec_.head_dim)))};
 }
 
+at::Tensor Decoder::embed(std::span<const int32_t> tokens) const { return ops::embedding(tokens, weights_.embedding); }
+
 at::Tensor Decoder::forward(std::span<const int32_t> tokens, AttentionContext& attention,
                             std::span<const AdapterSegment> segments, bool track) const {
+  return forward_embedded(embed(tokens), attention, segments, track);
+}
+
+at::Tensor Decoder::forward_embedded(at::Tensor embeddings, AttentionContext& attention,
+                                     std::span<const AdapterSegment> segments, bool track) const {
   const ops::AttentionShape shape = attention_shape();
   const at::ScalarType dtype = weights_.dtype;
-  at::Tensor residual = ops::embedding(tokens, weights_.embedding);
+  at::Tensor residual = std::move(embeddings);
   if (track) residual.requires_grad_(true);
   for (int64_t i = 0; i < spec_.num_layers; ++i) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];

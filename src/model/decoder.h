@@ -40,6 +40,10 @@ class Decoder {
   // -> the residual stream after the last layer, [tokens, hidden] float32. `track` records gradients.
   at::Tensor forward(std::span<const int32_t> tokens, AttentionContext& attention,
                      std::span<const AdapterSegment> segments, bool track = false) const;
+  // The same from embeddings on, for who changes them on the way: [tokens, hidden] float32, without history.
+  at::Tensor forward_embedded(at::Tensor embeddings, AttentionContext& attention,
+                              std::span<const AdapterSegment> segments, bool track = false) const;
+  [[nodiscard]] at::Tensor embed(std::span<const int32_t> tokens) const;  // -> [tokens, hidden] float32
   // Rows of the residual stream -> what the output projection reads, [rows, hidden] of the model's dtype.
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& rows) const;
   // -> [rows, vocab] float32, written into `out` (of at least that size).

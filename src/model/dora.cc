@@ -1,6 +1,5 @@
 #include "model/dora.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/mm.h>
 
@@ -13,15 +12,6 @@ namespace graft::model {
 
 namespace {
 
-// W of one target, [out, in] float32.
-at::Tensor dense_part(const ops::LinearWeight& weight, const ops::cpu::WeightPart& part) {
-  at::Tensor w = at::empty({part.n, weight.in_features}, at::TensorOptions().dtype(at::kFloat));
-  auto* rows = w.mutable_data_ptr<float>();
-  ops::cpu::parallel_for(part.n,
-                         [&](int64_t row) { ops::read_row(weight, part, row, rows + row * weight.in_features); });
-  return w;
-}
-
 at::Tensor view(std::span<float> values, int64_t rows) {
   return at::from_blob(values.data(), {rows, static_cast<int64_t>(values.size()) / rows},
                        at::TensorOptions().dtype(at::kFloat));
@@ -30,9 +20,7 @@ at::Tensor view(std::span<float> values, int64_t rows) {
 // ||w + s b A||^2 = ||w||^2 + 2 s b . (A w) + s^2 b (A A^T) b^T: W + s B A itself is never formed.
 std::vector<float> norms_of(Adapter& adapter, size_t target, const Weights& weights) {
   const AdapterTarget& t = adapter.targets()[target];
-  const ProjectionPlace place = place_of(t.projection);
-  const ops::LinearWeight& weight = weights.layers[static_cast<size_t>(t.layer)].linears[place.linear];
-  const at::Tensor w = dense_part(weight, weight.parts[static_cast<size_t>(place.part)]);
+  const at::Tensor w = dense_weight(weights, t.layer, t.projection);
   const at::Tensor a = view(adapter.a(target), t.rank);
   const at::Tensor aw = at::mm(a, w.t()).contiguous();    // [rank, out]
   const at::Tensor aa = at::mm(a, a.t()).contiguous();    // [rank, rank]

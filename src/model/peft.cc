@@ -50,7 +50,7 @@ Result<std::vector<AdapterTarget>> adapter_targets(const std::vector<formats::Ad
 }
 
 Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const formats::ModelSpec& spec,
-                                  const Weights& weights, bool trainable) {
+                                  const Weights& weights, bool trainable, int64_t extra) {
   std::vector<formats::AdapterSlot> slots;
   std::map<std::string, const formats::AdapterModule*> modules;
   for (const formats::AdapterModule& module : files.modules()) {
@@ -59,7 +59,7 @@ Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const forma
   }
   GRAFT_TRY(std::vector<AdapterTarget> targets, adapter_targets(slots));
   const AdapterKind kind = files.config().use_dora ? AdapterKind::kDora : AdapterKind::kLora;
-  Adapter adapter(spec, std::move(targets), weights.dtype, trainable, kind);
+  Adapter adapter(spec, std::move(targets), weights.dtype, trainable, kind, extra);
   std::vector<float> b;
   for (size_t i = 0; i < adapter.targets().size(); ++i) {
     const AdapterTarget& target = adapter.targets()[i];
@@ -77,7 +77,7 @@ Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const forma
 }
 
 Status write_peft(const std::filesystem::path& directory, const formats::PeftConfig& config,
-                  const formats::ModelSpec& spec, Adapter& adapter) {
+                  const formats::ModelSpec& spec, Adapter& adapter, const formats::HeadFactors* head) {
   const std::vector<AdapterTarget>& targets = adapter.targets();
   std::vector<std::vector<float>> b(targets.size());
   std::vector<formats::AdapterFactors> factors;
@@ -94,7 +94,7 @@ Status write_peft(const std::filesystem::path& directory, const formats::PeftCon
     f.magnitude = adapter.magnitude(i);
     factors.push_back(f);
   }
-  return formats::write_peft_files(directory, config, factors);
+  return formats::write_peft_files(directory, config, factors, head);
 }
 
 }  // namespace graft::model

@@ -14,12 +14,12 @@ namespace graft::model {
 Result<std::vector<AdapterTarget>> adapter_targets(const std::vector<formats::AdapterSlot>& slots);
 
 // An adapter with the factors of a PEFT directory, packed, over the base `weights`. `trainable` keeps its masters and
-// makes room for gradients.
+// makes room for gradients, and for `extra` more floats (see Adapter).
 Result<Adapter> adapter_from_peft(const formats::PeftAdapter& files, const formats::ModelSpec& spec,
-                                  const Weights& weights, bool trainable);
+                                  const Weights& weights, bool trainable, int64_t extra = 0);
 
-// Writes the masters as PEFT files into an existing directory.
+// Writes the masters as PEFT files into an existing directory; `head`: of a classifier.
 Status write_peft(const std::filesystem::path& directory, const formats::PeftConfig& config,
-                  const formats::ModelSpec& spec, Adapter& adapter);
+                  const formats::ModelSpec& spec, Adapter& adapter, const formats::HeadFactors* head = nullptr);
 
 }  // namespace graft::model

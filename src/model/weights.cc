@@ -7,6 +7,7 @@
 
 #include "formats/safetensors.h"
 #include "model/prepare.h"
+#include "ops/cpu/parallel.h"
 
 namespace graft::model {
 
@@ -68,6 +69,17 @@ Result<LayerWeights> read_layer(const Reader& reader, const formats::ModelSpec& 
 }
 
 }  // namespace
+
+at::Tensor dense_weight(const Weights& weights, int64_t layer, Projection projection) {
+  const ProjectionPlace place = place_of(projection);
+  const ops::LinearWeight& weight = weights.layers[static_cast<size_t>(layer)].linears[place.linear];
+  const ops::cpu::WeightPart& part = weight.parts[static_cast<size_t>(place.part)];
+  at::Tensor w = at::empty({part.n, weight.in_features}, at::TensorOptions().dtype(at::kFloat));
+  auto* rows = w.mutable_data_ptr<float>();
+  ops::cpu::parallel_for(part.n,
+                         [&](int64_t row) { ops::read_row(weight, part, row, rows + row * weight.in_features); });
+  return w;
+}
 
 formats::DType stored_dtype(const ops::LinearWeight& weight) {
   if (weight.format != ops::cpu::WeightFormat::kDense) return formats::DType::kU8;

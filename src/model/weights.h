@@ -30,6 +30,9 @@ struct Weights {
   std::vector<LayerWeights> layers;
 };
 
+// The values of one projection's weight, [out, in] float32; of a quantised one those that its codes stand for.
+at::Tensor dense_weight(const Weights& weights, int64_t layer, Projection projection);
+
 // The layout's version is part of the prepared file's name: a changed layout is prepared anew.
 inline constexpr const char* kLayoutVersion = "panel16-v2";
 

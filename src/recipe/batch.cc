@@ -18,6 +18,7 @@ PackedBatch pack(std::span<const Example> examples, std::span<const int32_t> ind
       const bool learned = i + 1 < length && example.supervised[i + 1] != 0;
       batch.labels.push_back(learned ? example.tokens[i + 1] : kIgnoreLabel);
     }
+    if (example.label >= 0 && length > 0) batch.labels.back() = example.label;
     batch.cu_seqlens.push_back(static_cast<int32_t>(batch.tokens.size()));
   }
   return batch;

@@ -12,8 +12,10 @@ inline constexpr int32_t kIgnoreLabel = -100;
 
 // Ragged, without padding: sequences one after the other, attention never crosses a border.
 struct PackedBatch {
-  std::vector<int32_t> tokens;      // [tokens]
-  std::vector<int32_t> labels;      // [tokens]: what the row must predict (already shifted), or kIgnoreLabel
+  std::vector<int32_t> tokens;  // [tokens]
+  // [tokens]: what the row must predict (already shifted), or kIgnoreLabel. Of a classified example: its class, at the
+  // last token.
+  std::vector<int32_t> labels;
   std::vector<int32_t> cu_seqlens;  // [sequences + 1], from 0 to tokens.size()
 };
 

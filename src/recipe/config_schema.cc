@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "recipe/adapter_settings.h"
 #include "recipe/optimizer_config.h"
 #include "recipe/row_shape.h"
 #include "recipe/schedule_config.h"
@@ -195,6 +196,30 @@ Option target_modules_row() {
   return option;
 }
 
+// PEFT's names; its `true` is a boolean in YAML, and ours to write.
+Option init_lora_weights_row() {
+  Option option =
+      row("adapter.init_lora_weights", GRAFT_FIELD(adapter.init_lora_weights),
+          "How A and B begin: `true`: A random, B zero; `pissa`: as the principal singular vectors and values "
+          "of the weights, which the run's base then lacks (PiSSA); `pissa_niter_N`: the same by a faster, "
+          "randomised decomposition of N iterations (4, say). A PiSSA adapter is saved as a plain LoRA of "
+          "twice the rank over the unchanged base.",
+          {.from_graft = true});
+  option.read = [read = option.read](TrainingConfig& config, ConfigReader& reader, const std::string& key) {
+    read(config, reader, key);
+    const std::string& name = config.adapter.init_lora_weights;
+    if (name != "true" && !pissa_iterations(name)) {
+      reader.fail(key, "expected true, pissa or pissa_niter_N with N from 1 to 99");
+    }
+  };
+  option.write = [](const TrainingConfig& config) {
+    const std::string& name = config.adapter.init_lora_weights;
+    return name == "true" ? ConfigNode::boolean(true) : ConfigNode::string(name);
+  };
+  option.type = "true, or a string";
+  return option;
+}
+
 // A section without keys of the user's own: null is empty.
 Option pattern_row(std::string path, auto field, std::string help, NumberBounds bounds) {
   Option option = row(std::move(path), field, std::move(help), {.bounds = bounds});
@@ -289,8 +314,10 @@ void add_adapter_options(std::vector<Option>& table) {
                               "Other ranks for some modules: name or suffix to rank.", {.min = 1, .max = 4096}));
   table.push_back(pattern_row("adapter.alpha_pattern", GRAFT_FIELD(adapter.alpha_pattern),
                               "Other alphas for some modules: name or suffix to alpha.", kPositive));
+  table.push_back(init_lora_weights_row());
   table.push_back(row("adapter.pretrained_adapter_weights", GRAFT_FIELD(adapter.pretrained_adapter_weights),
-                      "A PEFT adapter to start from."));
+                      "An adapter to start from: a PEFT directory, the directory of a finished run, one of a run's "
+                      "checkpoints (JOB/checkpoints/40), or the name of a run in $GRAFT_HOME/jobs."));
   table.push_back(row("adapter.loraplus_lr_ratio", GRAFT_FIELD(adapter.loraplus_lr_ratio),
                       "LoRA+: the learning rate of B is this times learning_rate (16, say).",
                       {.from_graft = true, .bounds = kPositive}));
@@ -336,7 +363,8 @@ void add_trainer_options(std::vector<Option>& table) {
       row("trainer.validation_metric", GRAFT_FIELD(trainer.validation_metric),
           "Which evaluation is the best, for early_stop and for what is kept: the one with the lowest `loss`, "
           "or the highest `exact_match`, `token_f1`, `rouge_l`, `json_validity`, or score of a Python file "
-          "(*.py, with a function metric(prompt, completion, reference))."));
+          "(*.py, with a function metric(prompt, completion, reference)). Of a classifier: `loss`, `accuracy` or "
+          "`macro_f1`."));
   table.push_back(row("trainer.evaluation_metrics", GRAFT_FIELD(trainer.evaluation_metrics),
                       "More of these metrics that every evaluation computes, from answers to validation rows.",
                       {.from_graft = true}));
@@ -347,6 +375,10 @@ void add_trainer_options(std::vector<Option>& table) {
                       "Steps between checkpoints; 0: after every epoch.", {.bounds = kAtLeastZero}));
   table.push_back(row("trainer.checkpoints_per_epoch", GRAFT_FIELD(trainer.checkpoints_per_epoch),
                       "Checkpoints in an epoch, instead of steps_per_checkpoint.", {.bounds = kAtLeastZero}));
+  table.push_back(row("trainer.neftune_noise_alpha", GRAFT_FIELD(trainer.neftune_noise_alpha),
+                      "NEFTune: uniform noise of this over sqrt(length * width) on the embeddings while training (5, "
+                      "say); 0: none.",
+                      {.from_graft = true, .bounds = kAtLeastZero}));
   table.push_back(row("trainer.gradient_clipping.clipglobalnorm", GRAFT_FIELD(trainer.clipglobalnorm),
                       "Largest norm of a step's gradient; null: no clipping.", {.bounds = kPositive}));
 }
@@ -514,7 +546,6 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"preprocessing.sample_size", {}, "not supported; use preprocessing.sample_ratio"},
       {"preprocessing.oversample_minority", {}, "not supported"},
       {"preprocessing.undersample_majority", {}, "not supported"},
-      {"adapter.init_lora_weights", {"true"}, "only the usual initialisation (A random, B zero) is supported"},
       {"adapter.postprocessor.merge_adapter_into_base_model", {"false"}, "training does not merge; keep the adapter"},
       {"adapter.postprocessor.progressbar", {"*"}, ""},
       {"trainer.eval_batch_size", {"auto"}, "not used; evaluation batches hold trainer.max_micro_batch_tokens tokens"},

@@ -70,7 +70,8 @@ Json value_schema(const Option& option) {
   if (option.type == "section of numbers") {
     return {{"type", "object"}, {"additionalProperties", number_schema("number", option)}};
   }
-  if (option.type == "list of strings, or all-linear") return {{"anyOf", {strings, {{"const", "all-linear"}}}}};
+  if (option.type == "list of strings, or a string") return {{"anyOf", {strings, {{"type", "string"}}}}};
+  if (option.type == "true, or a string") return {{"anyOf", {{{"const", true}}, {{"type", "string"}}}}};
   Json schema = {{"type", "string"}};
   if (!option.choices.empty()) schema["enum"] = option.choices;
   return schema;

@@ -168,6 +168,14 @@ TEST(TrainingOrder, AFreshOneGoesOnExactlyAtTheCursor) {
   }
 }
 
+TEST(Pack, AClassIsTheLabelOfTheLastToken) {
+  Example first{{1, 2, 3}, {0, 0, 0}, 1, 4};
+  Example second{{5}, {0}, 2, 0};
+  const std::vector<Example> examples = {first, second};
+  const PackedBatch batch = pack(examples, std::vector<int32_t>{0, 1});
+  EXPECT_EQ(batch.labels, (std::vector<int32_t>{kIgnoreLabel, kIgnoreLabel, 4, 0}));
+}
+
 TEST(TrainingOrder, EveryEpochHoldsEveryExampleOnce) {
   const auto lengths = random_lengths(2, 100, 50);
   TrainingOrder order(lengths, {.step_tokens = 300, .step_rows = 0, .micro_batch_tokens = 100, .seed = 4}, "d");

@@ -8,6 +8,7 @@
 
 #include "base/config_reader.h"
 #include "base/strings.h"
+#include "recipe/adapter_settings.h"
 #include "recipe/config_schema.h"
 #include "recipe/optimizer_config.h"
 #include "recipe/schedule_config.h"
@@ -172,6 +173,23 @@ void check_data(ConfigReader& root, TrainingConfig& config) {
   }
 }
 
+bool classifies(const TrainingConfig& config) {
+  return config.output_features.size() == 1 && config.output_features[0].type == "category";
+}
+
+// A classifier writes no answers that could be scored.
+void check_class_metrics(ConfigReader& trainer, const TrainerConfig& config) {
+  const std::vector<std::string> known = {"loss", "accuracy", "macro_f1"};
+  if (std::find(known.begin(), known.end(), config.validation_metric) == known.end()) {
+    trainer.fail("validation_metric", "of an output feature of type category: loss, accuracy or macro_f1");
+  }
+  if (!config.evaluation_metrics.empty()) {
+    trainer.fail(
+        "evaluation_metrics",
+        "are of written answers: with an output feature of type category, accuracy and macro_f1 are always there");
+  }
+}
+
 void check_metric(ConfigReader& section, const std::string& key, const std::string& name, bool may_be_loss) {
   if (name.ends_with(".py") || text_metric(name) != nullptr || (may_be_loss && name == "loss")) return;
   std::vector<std::string> known(text_metric_names().begin(), text_metric_names().end());
@@ -185,9 +203,13 @@ void check_trainer(ConfigReader& root, TrainingConfig& config) {
   if (config.trainer.steps_per_checkpoint > 0 && config.trainer.checkpoints_per_epoch > 0) {
     trainer.fail("checkpoints_per_epoch", "give steps_per_checkpoint or checkpoints_per_epoch, not both");
   }
-  check_metric(trainer, "validation_metric", config.trainer.validation_metric, true);
-  for (const std::string& name : config.trainer.evaluation_metrics) {
-    check_metric(trainer, "evaluation_metrics", name, false);
+  if (classifies(config)) {
+    check_class_metrics(trainer, config.trainer);
+  } else {
+    check_metric(trainer, "validation_metric", config.trainer.validation_metric, true);
+    for (const std::string& name : config.trainer.evaluation_metrics) {
+      check_metric(trainer, "evaluation_metrics", name, false);
+    }
   }
   if (config.trainer.early_stop == 0) trainer.fail("early_stop", "must be at least 1, or -1 for never");
   ConfigReader scheduler = trainer.section("learning_rate_scheduler");
@@ -225,6 +247,12 @@ void resolve_adapter(ConfigReader& root, AdapterConfig& adapter) {
   }
   for (const auto& [name, rank] : adapter.rank_pattern) {
     if (rank != std::floor(rank)) section.fail("rank_pattern", fmt::format("the rank of {} must be an integer", name));
+  }
+  if (pissa_iterations(adapter.init_lora_weights)) {
+    if (adapter.use_dora) section.fail("init_lora_weights", "PiSSA and use_dora exclude each other");
+    if (adapter.pretrained_adapter_weights) {
+      section.fail("init_lora_weights", "PiSSA is a beginning of its own: leave pretrained_adapter_weights out");
+    }
   }
   if (!adapter.alpha) adapter.alpha = 2.0 * static_cast<double>(adapter.r);
 }

@@ -55,8 +55,9 @@ struct AdapterConfig {
   std::vector<double> layers_to_transform;  // whole numbers; empty: all
   bool use_rslora = false;
   bool use_dora = false;
-  NamedNumbers rank_pattern;   // module name or suffix -> rank
-  NamedNumbers alpha_pattern;  // module name or suffix -> alpha
+  NamedNumbers rank_pattern;               // module name or suffix -> rank
+  NamedNumbers alpha_pattern;              // module name or suffix -> alpha
+  std::string init_lora_weights = "true";  // true | pissa | pissa_niter_N; see adapter_settings.h
   std::optional<std::string> pretrained_adapter_weights;
   double loraplus_lr_ratio = 1.0;  // the learning rate of B over that of A
   bool operator==(const AdapterConfig&) const = default;
@@ -117,6 +118,7 @@ struct TrainerConfig {
   int64_t checkpoints_per_epoch = 0;                   // 0: after every epoch
   SchedulerConfig learning_rate_scheduler;
   OptimizerConfig optimizer;
+  double neftune_noise_alpha = 0.0;            // of the noise on embeddings while training; 0: none
   double ema_decay = 0.0;                      // of a moving average of the adapter; 0: none
   int64_t keep_checkpoints = 2;                // the newest; the best is kept beside them
   std::optional<double> clipglobalnorm = 0.5;  // key gradient_clipping.clipglobalnorm; null: no clipping

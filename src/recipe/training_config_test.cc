@@ -3,12 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/philox.h"
+#include "recipe/adapter_settings.h"
 #include "recipe/config_schema.h"
 #include "recipe/config_text.h"
 
@@ -345,6 +347,54 @@ TEST(TrainingConfig, TheExamplesAreValid) {
     ++count;
   }
   EXPECT_GT(count, 0);
+}
+
+TEST(TrainingConfig, InitialWeightsAreNamedAsInPeft) {
+  EXPECT_EQ(read(kMinimal, {"adapter.init_lora_weights=true"})->adapter.init_lora_weights, "true");
+  EXPECT_EQ(read(kMinimal, {"adapter.init_lora_weights=pissa_niter_16"})->adapter.init_lora_weights, "pissa_niter_16");
+  for (const char* wrong :
+       {"false", "gaussian", "pissa_niter_", "pissa_niter_0", "pissa_niter_4x", "pissa_niter_100"}) {
+    EXPECT_THAT(error_of(kMinimal, {std::string("adapter.init_lora_weights=") + wrong}),
+                HasSubstr("expected true, pissa or pissa_niter_N"))
+        << wrong;
+  }
+  EXPECT_THAT(error_of(kMinimal, {"adapter.init_lora_weights=pissa", "adapter.use_dora=true"}),
+              HasSubstr("exclude each other"));
+  EXPECT_THAT(error_of(kMinimal, {"adapter.init_lora_weights=pissa", "adapter.pretrained_adapter_weights=x"}),
+              HasSubstr("a beginning of its own"));
+  EXPECT_THAT(to_yaml(*read(kMinimal)), HasSubstr("  init_lora_weights: true\n"));
+  EXPECT_THAT(error_of(kMinimal, {"trainer.neftune_noise_alpha=-1"}), HasSubstr("neftune_noise_alpha"));
+}
+
+TEST(TrainingConfig, PissaIsSavedAsTwiceTheRankOfTheSameScale) {
+  for (const bool rslora : {false, true}) {
+    AdapterConfig adapter;
+    adapter.r = 6;
+    adapter.alpha = 9;
+    adapter.use_rslora = rslora;
+    adapter.rank_pattern = {{"q_proj", 3}};
+    adapter.alpha_pattern = {{"v_proj", 5}};
+    const auto plain = peft_config(adapter, "m");
+    adapter.init_lora_weights = "pissa";
+    const auto doubled = peft_config(adapter, "m");
+    const auto scale = [&](double alpha, int64_t r) {
+      return rslora ? alpha / std::sqrt(static_cast<double>(r)) : alpha / static_cast<double>(r);
+    };
+    EXPECT_EQ(doubled.r, 12);
+    EXPECT_EQ(doubled.rank_pattern[0].second, 6);
+    EXPECT_NEAR(scale(doubled.lora_alpha, 12), scale(plain.lora_alpha, 6), 1e-12);
+    EXPECT_NEAR(scale(doubled.alpha_pattern[0].second, 12), scale(5, 6), 1e-12);
+  }
+}
+
+TEST(TrainingConfig, AClassifierIsJudgedByItsClasses) {
+  std::string yaml(kTypical);
+  const std::string text = "  - name: label\n    type: text";
+  yaml.replace(yaml.find(text), text.size(), "  - name: label\n    type: category");
+  EXPECT_EQ(read(yaml, {"trainer.validation_metric=macro_f1"})->trainer.validation_metric, "macro_f1");
+  EXPECT_THAT(error_of(yaml, {"trainer.validation_metric=rouge_l"}), HasSubstr("loss, accuracy or macro_f1"));
+  EXPECT_THAT(error_of(yaml, {"trainer.evaluation_metrics=[exact_match]"}), HasSubstr("are of written answers"));
+  EXPECT_THAT(error_of(kTypical, {"trainer.validation_metric=accuracy"}), HasSubstr("is no metric"));
 }
 
 TEST(ConfigText, ShowPrintsTheResolvedFile) {

@@ -17,16 +17,22 @@ struct ClassificationHead {
   std::vector<float> bias;    // [labels], or empty
 };
 
-// Logits [labels] of one row. Sums run in a fixed order: the same bits whatever else is computed.
-inline std::vector<float> apply_head(const ClassificationHead& head, std::span<const float> hidden) {
-  std::vector<float> logits(head.labels.size());
+// Logits [labels] of one row; weight [labels, hidden], bias [labels] or empty. Sums run in a fixed order: the same bits
+// whatever else is computed, in training as in serving.
+inline std::vector<float> head_logits(std::span<const float> weight, std::span<const float> bias,
+                                      std::span<const float> hidden) {
+  std::vector<float> logits(weight.size() / hidden.size());
   for (size_t label = 0; label < logits.size(); ++label) {
-    const float* weight = head.weight.data() + label * hidden.size();
-    double sum = head.bias.empty() ? 0.0 : head.bias[label];
-    for (size_t i = 0; i < hidden.size(); ++i) sum += static_cast<double>(weight[i]) * hidden[i];
+    const float* row = weight.data() + label * hidden.size();
+    double sum = bias.empty() ? 0.0 : bias[label];
+    for (size_t i = 0; i < hidden.size(); ++i) sum += static_cast<double>(row[i]) * hidden[i];
     logits[label] = static_cast<float>(sum);
   }
   return logits;
+}
+
+inline std::vector<float> apply_head(const ClassificationHead& head, std::span<const float> hidden) {
+  return head_logits(head.weight, head.bias, hidden);
 }
 
 }  // namespace graft::runtime

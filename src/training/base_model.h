@@ -8,11 +8,11 @@
 
 #include "base/result.h"
 #include "formats/model_spec.h"
-#include "formats/peft_config.h"
 #include "runtime/step_model.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "training/session.h"
+#include "training/session_settings.h"
 #include "training/train_state.h"
 
 namespace graft::training {
@@ -26,13 +26,6 @@ struct BaseModelInfo {
   std::shared_ptr<const text::ChatTemplate> chat_template;                       // null where the model has none
   nlohmann::ordered_json template_variables = nlohmann::ordered_json::object();  // bos_token, eos_token, ...
   RunEnvironment environment;                                                    // threads resolved
-};
-
-struct SessionSettings {
-  formats::PeftConfig peft;
-  uint64_t seed = 0;       // of the adapter's first weights
-  std::string pretrained;  // PEFT directory to start from, or empty
-  Optimization optimization;
 };
 
 // A base model that is ready to be trained on or asked. The program graft-engine brings the torch implementation, tests

@@ -82,17 +82,22 @@ nlohmann::ordered_json to_json(const Certificate& certificate) {
         {{"tokens", example.tokens}, {"training_logprobs", example.training}, {"runtime_logprobs", example.runtime}});
   }
   const CertificateSubject& subject = certificate.subject;
-  return {{"version", 1},
-          {"base_model", subject.base_model},
-          {"base_digest", subject.base_digest},
-          {"dtype", subject.dtype},
-          {"adapter_sha256", subject.adapter_sha256},
-          {"build", subject.build},
-          {"isa", subject.isa},
-          {"tolerance", certificate.tolerance},
-          {"largest_difference", certificate.largest_difference},
-          {"holds", certificate.holds()},
-          {"examples", std::move(examples)}};
+  nlohmann::ordered_json json = {{"version", 1},
+                                 {"base_model", subject.base_model},
+                                 {"base_digest", subject.base_digest},
+                                 {"dtype", subject.dtype},
+                                 {"adapter_sha256", subject.adapter_sha256},
+                                 {"build", subject.build},
+                                 {"isa", subject.isa},
+                                 {"tolerance", certificate.tolerance},
+                                 {"largest_difference", certificate.largest_difference},
+                                 {"holds", certificate.holds()},
+                                 {"examples", std::move(examples)}};
+  for (const ClassCertificate& one : certificate.classes) {
+    json["classes"].push_back(
+        {{"tokens", one.tokens}, {"training_logits", one.training}, {"runtime_logits", one.runtime}});
+  }
+  return json;
 }
 
 }  // namespace graft::training

@@ -27,12 +27,20 @@ struct CertificateExample {
   std::vector<float> runtime;   // [tokens - 1], by the engine
 };
 
+// Logits of a text's classes.
+struct ClassCertificate {
+  std::vector<int32_t> tokens;
+  std::vector<float> training;  // [labels], by the session
+  std::vector<float> runtime;   // [labels], by the engine
+};
+
 // What the adapter said about some texts at the end of its training: whoever serves it can ask again and compare.
 struct Certificate {
   CertificateSubject subject;
   double tolerance = 0;
   double largest_difference = 0;  // between training and runtime
   std::vector<CertificateExample> examples;
+  std::vector<ClassCertificate> classes;  // of a classifier
 
   [[nodiscard]] bool holds() const { return largest_difference <= tolerance; }
 };
@@ -46,7 +54,8 @@ Result<Certificate> make_certificate(Session& session, serving::Engine& engine, 
                                      const std::vector<std::vector<int32_t>>& texts, CertificateSubject subject);
 
 // certificate.json: {version, base_model, base_digest, dtype, adapter_sha256, build, isa, tolerance,
-// largest_difference, holds, examples: [{tokens, training_logprobs, runtime_logprobs}]}.
+// largest_difference, holds, examples: [{tokens, training_logprobs, runtime_logprobs}]}; of a classifier also classes:
+// [{tokens, training_logits, runtime_logits}].
 nlohmann::ordered_json to_json(const Certificate& certificate);
 
 }  // namespace graft::training

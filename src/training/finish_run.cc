@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/progress.h"
+#include "training/classifier_run.h"
 #include "training/generate_all.h"
 #include "training/model_card.h"
 #include "training/verb.h"
@@ -55,6 +56,8 @@ Result<std::vector<Sample>> make_samples(serving::Engine& engine, const Finished
   return samples;
 }
 
+bool classifies(const FinishedRun& run) { return !run.data.session.labels.empty(); }
+
 std::vector<std::vector<int32_t>> certified_texts(const serving::Engine& engine, const FinishedRun& run) {
   std::vector<std::vector<int32_t>> texts;
   for (const std::vector<int32_t>& text : run.data.texts) {
@@ -77,6 +80,10 @@ std::string describe_outcome(const FinishedRun& run) {
 
 NamedValues headline(const FinishedRun& run, const RunResult& result, int64_t trainable) {
   NamedValues values;
+  if (result.confusion) {
+    values.emplace_back("accuracy", fmt::format("{:.1f} %", 100 * result.confusion->accuracy()));
+    values.emplace_back("macro F1", fmt::format("{:.3f}", result.confusion->macro_f1()));
+  }
   const auto& evaluations = result.history.evaluations;
   if (!evaluations.empty()) {
     const auto kept = std::find_if(evaluations.begin(), evaluations.end(),
@@ -118,6 +125,7 @@ ReportData report_data(const FinishedRun& run, const RunResult& result, int64_t 
   data.history = result.history;
   data.kept_step = run.kept_step;
   data.samples = result.samples;
+  data.confusion = result.confusion;
   data.data = run.data.counts;
   data.performance = {{"optimizer steps", format_count(run.state.step)},
                       {"tokens", format_count(run.state.tokens)},
@@ -157,11 +165,19 @@ Status fill_adapter(const fs::path& path, Session& session, const FinishedRun& r
   GRAFT_TRY(const std::string digest, sha256_file(path / "adapter_model.safetensors"));
   {
     GRAFT_TRY(const auto engine, open_engine(session, run));
-    GRAFT_TRY(result.samples, make_samples(*engine, run));
+    GRAFT_TRY(result.samples, classifies(run) ? class_samples(*engine, kAdapterId, run.data.prompts, kSamples)
+                                              : make_samples(*engine, run));
     const CertificateSubject subject{
         run.base.name, run.base.digest, run.base.dtype, digest, run.state.environment.build, run.state.environment.isa};
     GRAFT_TRY(result.certificate,
               make_certificate(session, *engine, kAdapterId, certified_texts(*engine, run), subject));
+    if (classifies(run)) {
+      GRAFT_CHECK_OK(certify_classes(session, *engine, kAdapterId, certified_texts(*engine, run), result.certificate));
+    }
+  }
+  if (classifies(run) && !run.data.validation.empty()) {
+    const std::atomic<bool> never{false};
+    GRAFT_TRY(result.confusion, classify_rows(session, run.data.validation, run.data.session.labels, never));
   }
   GRAFT_CHECK_OK(write_file_atomic(path / "certificate.json", to_json(result.certificate).dump() + "\n"));
   GRAFT_CHECK_OK(write_file_atomic(path / "config.yaml", recipe::to_yaml(run.config)));

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/result.h"
 #include "recipe/training_config.h"
 #include "training/base_model.h"
 #include "training/certificate.h"
+#include "training/confusion.h"
 #include "training/job_directory.h"
 #include "training/train_data.h"
 #include "training/trainer.h"
@@ -26,7 +28,8 @@ struct RunResult {
   History history;
   Certificate certificate;
   std::vector<Sample> samples;
-  double tokens_per_second = 0;  // over all training steps
+  std::optional<Confusion> confusion;  // of a classifier with validation rows
+  double tokens_per_second = 0;        // over all training steps
 };
 
 // Asks base and result about the examples, writes the certificate, and publishes adapter/: the PEFT files, config.yaml,

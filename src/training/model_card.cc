@@ -46,6 +46,8 @@ std::optional<double> kept_loss(const FinishedRun& run, const History& history) 
   return std::nullopt;
 }
 
+bool classifies(const FinishedRun& run) { return !run.data.session.labels.empty(); }
+
 std::string header(const FinishedRun& run, const RunResult& result) {
   std::string yaml = "---\n";
   std::string tags = "tags:\n- graft\n- lora\n";
@@ -53,12 +55,13 @@ std::string header(const FinishedRun& run, const RunResult& result) {
     yaml += "base_model: " + quoted(run.base.name) + "\n";
     tags += "- " + quoted("base_model:adapter:" + run.base.name) + "\n";
   }
-  yaml += "library_name: peft\npipeline_tag: text-generation\n" + tags;
+  const std::string task = classifies(run) ? "text-classification" : "text-generation";
+  yaml += "library_name: peft\npipeline_tag: " + task + "\n" + tags;
   if (const auto loss = kept_loss(run, result.history)) {
     yaml += fmt::format(
-        "model-index:\n- name: {}\n  results:\n  - task:\n      type: text-generation\n    dataset:\n      name: {}\n"
+        "model-index:\n- name: {}\n  results:\n  - task:\n      type: {}\n    dataset:\n      name: {}\n"
         "      type: custom\n    metrics:\n    - type: loss\n      name: validation loss\n      value: {:.6g}\n",
-        quoted(title(run)), quoted(fs::path(run.dataset).filename().string()), *loss);
+        quoted(title(run)), task, quoted(fs::path(run.dataset).filename().string()), *loss);
   }
   return yaml + "---\n";
 }
@@ -94,6 +97,10 @@ std::string code_block(const std::string& language, const std::string& content) 
 NamedValues results(const FinishedRun& run, const RunResult& result) {
   NamedValues values;
   const History& history = result.history;
+  if (result.confusion) {
+    values.emplace_back("accuracy on the validation rows", fmt::format("{:.4f}", result.confusion->accuracy()));
+    values.emplace_back("macro F1", fmt::format("{:.4f}", result.confusion->macro_f1()));
+  }
   if (!history.evaluations.empty()) {
     values.emplace_back("validation loss before training", fmt::format("{:.4f}", history.evaluations.front().loss));
   }
@@ -138,6 +145,26 @@ NamedValues data(const FinishedRun& run) {
   return values;
 }
 
+// Of a classifier; the class that a prompt has.
+std::string classifier_usage(const FinishedRun& run) {
+  const std::string name = base_name(run);
+  std::string text = "## Use\n\nWith graft, which serves any number of adapters on one base model:\n\n";
+  text += code_block("sh", "graft serve --model " + shell_command({name}) +
+                               " --port 8080\ncurl http://127.0.0.1:8080/classify \\\n"
+                               "  -d '{\"inputs\": \"...\", \"parameters\": {\"adapter_id\": \"THIS_DIRECTORY\"}}'\n");
+  text += "\nWith PEFT; `config.json` here names the classes:\n\n";
+  text += code_block("python",
+                     fmt::format("import peft, transformers\n\n"
+                                 "base = transformers.AutoModelForSequenceClassification.from_pretrained({}, "
+                                 "num_labels={})\nmodel = peft.PeftModel.from_pretrained(base, \"THIS_DIRECTORY\")\n",
+                                 quoted(name), run.data.session.labels.size()));
+  if (run.config.prompt.template_text) {
+    text +=
+        "\nThe texts that it was trained on have this form:\n\n" + code_block("text", *run.config.prompt.template_text);
+  }
+  return text;
+}
+
 std::string usage(const FinishedRun& run) {
   const std::string name = base_name(run);
   const std::string model = shell_command({name});
@@ -174,7 +201,8 @@ std::string render_model_card(const FinishedRun& run, const RunResult& result, i
   std::string text = header(run, result);
   text += fmt::format("\n# {}\n\nA {} adapter for {}, trained with graft.\n\n", plain(title(run)),
                       run.config.adapter.use_dora ? "DoRA" : "LoRA", plain(base_name(run)));
-  text += "## Results\n\n" + table(results(run, result)) + "\n" + usage(run) + "\n";
+  text += "## Results\n\n" + table(results(run, result)) + "\n" +
+          (classifies(run) ? classifier_usage(run) : usage(run)) + "\n";
   text += "## Training\n\n" + table(settings(run, trainable_parameters)) + "\n";
   text += "All settings are in `config.yaml`; `report.html` shows the run.\n\n## Data\n\n" + table(data(run)) + "\n";
   return text + certificate(result.certificate);

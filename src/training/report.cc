@@ -105,9 +105,10 @@ std::string samples_section(const std::vector<Sample>& samples) {
   std::string html = "<section><h2>Samples: before and after</h2>";
   for (const Sample& sample : samples) {
     const auto matches = [&](const std::string& text) { return trimmed(text) == trimmed(sample.reference); };
+    const std::string before =
+        sample.before ? answer("Base model", *sample.before, matches(*sample.before)) : std::string();
     html += fmt::format("<div class=\"sample\"><div class=\"prompt\">{}</div><div class=\"answers\">{}{}{}</div></div>",
-                        html_escape(sample.prompt), answer("Data", sample.reference, false),
-                        answer("Base model", sample.before, matches(sample.before)),
+                        html_escape(sample.prompt), answer("Data", sample.reference, false), before,
                         answer("Fine-tuned", sample.after, matches(sample.after)));
   }
   return html + "</section>\n";
@@ -120,6 +121,7 @@ std::string render_report(const ReportData& data) {
   html += loss_section(data);
   html += rate_section(data);
   html += throughput_section(data);
+  if (data.confusion) html += confusion_section(*data.confusion);
   html += samples_section(data.samples);
   html += "<div class=\"pair\">" + table_section("Data", data.data) + table_section("Performance", data.performance) +
           "</div>\n";

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chart/page.h"
+#include "training/confusion.h"
 #include "training/job_directory.h"
 
 namespace graft::training {
@@ -14,8 +15,8 @@ namespace graft::training {
 // The same prompt, answered by the base model and by the result.
 struct Sample {
   std::string prompt;
-  std::string reference;  // what the data says
-  std::string before;
+  std::string reference;              // what the data says
+  std::optional<std::string> before;  // nothing: the base model cannot be asked
   std::string after;
 };
 
@@ -29,10 +30,11 @@ struct ReportData {
   History history;
   std::optional<int64_t> kept_step;  // whose parameters the adapter holds
   std::vector<Sample> samples;
-  NamedValues data;         // rows read, used, truncated, ...
-  NamedValues performance;  // time, tokens/s, memory
-  NamedValues environment;  // build, instruction set, threads, digests
-  std::string config_yaml;  // resolved
+  std::optional<Confusion> confusion;  // of a classifier, over the validation rows
+  NamedValues data;                    // rows read, used, truncated, ...
+  NamedValues performance;             // time, tokens/s, memory
+  NamedValues environment;             // build, instruction set, threads, digests
+  std::string config_yaml;             // resolved
 };
 
 // One HTML page without any external resource: curves as inline SVG, light and dark by the reader's preference.

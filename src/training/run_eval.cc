@@ -5,11 +5,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <utility>
 
 #include "base/files.h"
+#include "base/strings.h"
 #include "recipe/scoring.h"
 #include "serving/engine.h"
+#include "training/class_requests.h"
+#include "training/confusion.h"
 #include "training/eval_rows.h"
 #include "training/generate_all.h"
 #include "training/metrics.h"
@@ -48,6 +53,12 @@ class EvalVerb {
     if (Status there = check_adapter(options_.adapter); !there.ok()) {
       return report_error(context_.err, there.error(), kExitWrongUse);
     }
+    classifies_ = is_classifier(options_.adapter);
+    if (classifies_ && options_.loss) {
+      return report_error(context_.err,
+                          invalid("--loss is of written answers, and the adapter classifies: leave it out"),
+                          kExitWrongUse);
+    }
     for (const std::string& name : options_.metrics) {
       if (Status known = check_metric_name(name); !known.ok()) {
         return report_error(context_.err, at("--metric", known.error()), kExitWrongUse);
@@ -60,7 +71,7 @@ class EvalVerb {
  private:
   Status work() {
     GRAFT_TRY(base_, context_.open_model({config_.base_model, config_.trainer.dtype, options_.threads}));
-    max_new_tokens_ = options_.max_new_tokens.value_or(config_.generation.max_new_tokens);
+    if (!classifies_) max_new_tokens_ = options_.max_new_tokens.value_or(config_.generation.max_new_tokens);
     GRAFT_TRY(data_, read_eval_rows(config_, base_->info(), options_.dataset,
                                     {max_new_tokens_, options_.limit.value_or(0), options_.loss}));
     say_what_was_cut();
@@ -91,6 +102,7 @@ class EvalVerb {
   }
 
   [[nodiscard]] serving::GenerationRequest request(const std::vector<int32_t>& tokens) const {
+    if (classifies_) return class_request(tokens, *options_.adapter);
     serving::GenerationRequest made;
     made.prompt = tokens;
     made.max_new_tokens = static_cast<int32_t>(max_new_tokens_);
@@ -126,6 +138,7 @@ class EvalVerb {
     const auto start = std::chrono::steady_clock::now();
     GRAFT_TRY(answers_, generate(engine, std::move(requests), "answering"));
     seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (classifies_) take_classes();
     for (size_t i = 0; i < answers_.size(); ++i) {
       const recipe::PromptExample& prompt = data_.rows[i].prompt;
       score_.add(prompt.reference, answers_[i].text);
@@ -134,6 +147,30 @@ class EvalVerb {
       row_metrics_.push_back(std::move(values));
     }
     return {};
+  }
+
+  void take_classes() {
+    if (answers_.empty() || answers_.front().head == nullptr) return;
+    const std::vector<std::string>& labels = answers_.front().head->labels;
+    std::map<std::string, int64_t> unknown;
+    Confusion confusion(labels);
+    for (size_t i = 0; i < answers_.size(); ++i) {
+      const ClassAnswer answer = class_answer(answers_[i]);
+      answers_[i].text = answer.name;
+      const std::string& reference = data_.rows[i].prompt.reference;
+      const auto place = std::find(labels.begin(), labels.end(), reference);
+      if (place == labels.end()) {
+        ++unknown[reference];
+      } else {
+        confusion.add(static_cast<size_t>(place - labels.begin()), answer.label);
+      }
+    }
+    for (const auto& [label, rows] : unknown) {
+      context_.err << fmt::format(
+          "warning: {} rows have the label '{}', which the adapter does not know: they count as wrong\n", rows,
+          printable(label, 60));
+    }
+    confusion_.emplace(std::move(confusion));
   }
 
   Status score_losses(serving::Engine& engine) {
@@ -197,6 +234,11 @@ class EvalVerb {
       json["labels"][label] = {{"rows", one.rows},           {"answered", one.answered}, {"correct", one.correct},
                                {"precision", one.precision}, {"recall", one.recall},     {"f1", one.f1}};
     }
+    if (confusion_) {
+      json["macro_f1"] = confusion_->macro_f1();
+      json["confusion"] = nlohmann::ordered_json::object();
+      for (const auto& [label, answers] : score_.confusion()) json["confusion"][label] = answers;
+    }
     json["truncated"] = data_.truncated;
     json["dropped"] = data_.dropped;
     json["generated_tokens"] = generated_tokens();
@@ -209,6 +251,7 @@ class EvalVerb {
     std::ostream& out = context_.out;
     out << fmt::format("accuracy    {:.2f}% ({} of {} rows)\n", 100 * score_.accuracy(), score_.correct(),
                        score_.rows());
+    if (confusion_) out << fmt::format("macro F1    {:.4f}\n", confusion_->macro_f1());
     if (options_.loss && loss_.tokens > 0) {
       out << fmt::format("loss        {:.4f} nats per token, perplexity {:.3f} ({} tokens of right answers)\n",
                          loss_.loss / static_cast<double>(loss_.tokens), recipe::perplexity(loss_.loss, loss_.tokens),
@@ -233,10 +276,12 @@ class EvalVerb {
   const VerbContext& context_;
   recipe::TrainingConfig config_;
   std::unique_ptr<BaseModel> base_;
+  bool classifies_ = false;  // the adapter does
   int64_t max_new_tokens_ = 0;
   EvalData data_;
   std::vector<serving::GenerationResult> answers_;
   recipe::AnswerScore score_;
+  std::optional<Confusion> confusion_;  // of a classifier, over the labels that it knows
   Metrics metrics_;
   std::vector<MetricValues> row_metrics_;
   std::vector<LossTotal> row_losses_;

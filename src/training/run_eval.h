@@ -17,7 +17,8 @@ struct EvalOptions : RowOptions {
 };
 
 // `graft eval`: asks the model about every row of a data file, greedily, and counts exact matches (case, surrounding
-// white space and a final full stop do not matter). Returns the exit code.
+// white space and a final full stop do not matter). The answer of an adapter that classifies is its class. Returns the
+// exit code.
 int run_eval(const EvalOptions& options, const VerbContext& context);
 
 }  // namespace graft::training

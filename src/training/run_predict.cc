@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "serving/engine.h"
+#include "training/class_requests.h"
 #include "training/eval_rows.h"
 #include "training/generate_all.h"
 #include "training/line_log.h"
@@ -91,6 +92,11 @@ class PredictVerb {
     if (Status there = check_adapter(options_.adapter); !there.ok()) {
       return report_error(context_.err, there.error(), kExitWrongUse);
     }
+    classifies_ = is_classifier(options_.adapter);
+    if (classifies_ && options_.temperature > 0) {
+      return report_error(context_.err, invalid("--temperature: the adapter classifies, there is nothing to sample"),
+                          kExitWrongUse);
+    }
     if (options_.resume && !options_.output) {
       return report_error(context_.err, invalid("--resume needs --output FILE: the file to go on with"), kExitWrongUse);
     }
@@ -108,7 +114,9 @@ class PredictVerb {
 
   Status work() {
     GRAFT_TRY(base_, context_.open_model({config_.base_model, config_.trainer.dtype, options_.threads}));
-    data_options_.max_new_tokens = options_.max_new_tokens.value_or(config_.generation.max_new_tokens);
+    if (!classifies_) {
+      data_options_.max_new_tokens = options_.max_new_tokens.value_or(config_.generation.max_new_tokens);
+    }
     data_options_.limit = options_.limit.value_or(0);
     data_options_.answers_optional = true;
     GRAFT_CHECK_OK(measure());
@@ -167,6 +175,7 @@ class PredictVerb {
   }
 
   [[nodiscard]] serving::GenerationRequest request(const EvalRow& row) const {
+    if (classifies_) return class_request(row.prompt.tokens, *options_.adapter);
     serving::GenerationRequest made;
     made.prompt = row.prompt.tokens;
     made.max_new_tokens = static_cast<int32_t>(data_options_.max_new_tokens);
@@ -231,7 +240,9 @@ class PredictVerb {
 
   Status write(const EvalRow& row, const serving::GenerationResult* result) {
     Json json = {{"row", row.prompt.row}, {"prompt", row.prompt.prompt}};
-    if (result != nullptr) {
+    if (result != nullptr && classifies_) {
+      add_class(*result, json);
+    } else if (result != nullptr) {
       json["prediction"] = result->text;
       json["finish_reason"] = reason_name(result->reason);
       json["tokens"] = result->tokens.size();
@@ -243,6 +254,14 @@ class PredictVerb {
     if (log_) return log_->append(line_of(json));
     context_.out << line_of(json) << '\n' << std::flush;
     return context_.out.good() ? Status() : invalid("cannot write to standard output");
+  }
+
+  static void add_class(const serving::GenerationResult& result, Json& json) {
+    const ClassAnswer answer = class_answer(result);
+    json["prediction"] = answer.name;
+    for (size_t i = 0; i < answer.probabilities.size(); ++i) {
+      json["probabilities"][result.head->labels[i]] = answer.probabilities[i];
+    }
   }
 
   void print_summary() {
@@ -272,6 +291,7 @@ class PredictVerb {
   const VerbContext& context_;
   recipe::TrainingConfig config_;
   std::unique_ptr<BaseModel> base_;
+  bool classifies_ = false;  // the adapter does
   EvalDataOptions data_options_;
   Extent extent_;
   Output::Written written_;

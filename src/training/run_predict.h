@@ -21,6 +21,7 @@ struct PredictOptions : RowOptions {
 
 // `graft predict`: the model's answer to every row of a data file, one JSON object a line, in the order of the rows:
 //   {"row": 17, "prompt": "...", "prediction": "...", "finish_reason": "eos", "tokens": 5, "reference": "..."}
+// Of a classifier: {"row", "prompt", "prediction": "spam", "probabilities": {"ham": 0.1, "spam": 0.9}, "reference"}.
 // `reference` is there where the row has a right answer; a row that preprocessing.overlong_rows: drop leaves out has
 // "error" instead of a prediction. The whole file is read once before the first answer, so that a bad row is found
 // early. A row's answer depends on the row and the options alone, also when it is sampled. Returns the exit code.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "training/classifier_run.h"
 #include "training/finish_run.h"
 #include "training/generated_evaluation.h"
 #include "training/job_description.h"
@@ -128,6 +129,13 @@ class TrainVerb {
 
   Result<TrainerSettings> settings_of_run() {
     TrainerSettings settings = trainer_settings(config_, data_);
+    if (!data_.session.labels.empty()) {
+      settings.generate = [this](Session& session, const std::atomic<bool>& stop) {
+        return class_metrics(session, data_, stop);
+      };
+      if (config_.trainer.validation_metric != "loss") settings.best_by = config_.trainer.validation_metric;
+      return settings;
+    }
     const std::vector<std::string> names = evaluation_metrics(config_.trainer);
     if (names.empty()) return settings;
     GRAFT_TRY(Metrics metrics, Metrics::open(names));
@@ -238,12 +246,20 @@ class TrainVerb {
                           fmt::format("{:.4f} before, {:.4f} at step {}", result.history.evaluations.front().loss,
                                       run.state.best ? run.state.best->loss : 0.0, run.kept_step));
     }
+    if (result.confusion) {
+      values.emplace_back("accuracy", fmt::format("{:.4f}, macro F1 {:.4f}, of the validation rows",
+                                                  result.confusion->accuracy(), result.confusion->macro_f1()));
+    }
     values.emplace_back("adapter", adapter.string());
     values.emplace_back("report", (adapter / "report.html").string());
     print_values(context_.out, "Done", values);
     context_.out << "Try it:\n  "
-                 << shell_command({"graft", "prompt", "--model", run.base.name, "--adapter", adapter.string()})
-                 << " 'TEXT'\n"
+                 << (data_.session.labels.empty()
+                         ? shell_command({"graft", "prompt", "--model", run.base.name, "--adapter", adapter.string()}) +
+                               " 'TEXT'"
+                         : shell_command({"graft", "eval", options_.config, "--adapter", adapter.string()}) +
+                               " --dataset FILE")
+                 << '\n'
                  << std::flush;
   }
 
@@ -262,6 +278,10 @@ class TrainVerb {
                                    {"certificate_holds", result.certificate.holds()}};
     if (!result.history.steps.empty()) json["loss"] = result.history.steps.back().loss;
     if (run.state.best) json["validation_loss"] = run.state.best->loss;
+    if (result.confusion) {
+      json["accuracy"] = result.confusion->accuracy();
+      json["macro_f1"] = result.confusion->macro_f1();
+    }
     if (run.state.best && run.state.best->score) {
       json[metric_label(config_.trainer.validation_metric)] = *run.state.best->score;
     }

@@ -21,6 +21,8 @@ struct LossSum {
   int64_t tokens = 0;  // labelled rows
 };
 
+// A session that classifies has the number of a sequence's class as the label of its last token, and no other labels.
+//
 // A trainable adapter over resident base weights: the primitives every method is a loop over. A session belongs to
 // one thread. Everything it computes is a function of its state and its arguments, bit for bit, for one build,
 // instruction set and thread count. Where it keeps an average of its parameters, everything but forward_backward and
@@ -33,8 +35,14 @@ class Session {
   // random numbers of this call: the same value draws the same masks.
   virtual Result<LossSum> forward_backward(const PackedBatch& batch, double scale, uint64_t dropout_stream) = 0;
   virtual Result<LossSum> evaluate(const PackedBatch& batch) = 0;  // no gradient, no dropout
-  // Log-probability of each row's label, NaN for ignored rows. [tokens]
+  // Log-probability of each row's label as the next token, NaN for ignored rows; also where the session classifies.
+  // [tokens]
   virtual Result<std::vector<float>> logprobs(const PackedBatch& batch) = 0;
+
+  // Of a session that classifies: the logits of every sequence, whatever the batch's labels are. [sequences * labels]
+  virtual Result<std::vector<float>> classify(const PackedBatch& /*batch*/) {
+    return unsupported("this session has no classification head");
+  }
 
   // Clips, steps, zeroes the gradients. Returns the gradient's norm before clipping; not finite: nothing was changed.
   virtual Result<double> optim_step(const StepParams& params) = 0;

@@ -14,8 +14,10 @@
 #include "recipe/prepare.h"
 #include "recipe/row_encoder.h"
 #include "recipe/schedule.h"
+#include "training/classifier_run.h"
 #include "training/generated_evaluation.h"
 #include "training/optimization.h"
+#include "training/pretrained.h"
 #include "training/verb.h"
 
 namespace graft::training {
@@ -90,6 +92,11 @@ NamedValues counts_of(const std::string& dataset, const recipe::PreparedData& pr
   counts.emplace_back("truncated", format_count(prepared.truncated));
   if (prepared.dropped > 0) counts.emplace_back("left out as too long", format_count(prepared.dropped));
   counts.emplace_back("longest row", format_count(prepared.longest) + " tokens");
+  if (!prepared.labels.empty()) {
+    counts.emplace_back("classes", label_counts(prepared));
+    counts.emplace_back("tokens in an epoch", format_count(tokens));
+    return counts;
+  }
   counts.emplace_back("tokens in an epoch",
                       fmt::format("{}, {} with loss", format_count(tokens), format_count(supervised)));
   return counts;
@@ -109,6 +116,14 @@ std::vector<std::string> warnings_of(const recipe::PreparedData& prepared, int64
     warnings.push_back(fmt::format("{} of {} rows were left out: {}", rows, prepared.rows, reason));
   }
   return warnings;
+}
+
+std::string preview_of(const recipe::PreparedData& prepared, const text::Tokenizer& tokenizer) {
+  const recipe::Example& first = prepared.train.front();
+  const std::string text = recipe::preview(first, tokenizer);
+  if (prepared.labels.empty()) return "One row as the model sees it; what is between [[ and ]] carries loss:\n" + text;
+  return fmt::format("One row as the model sees it; its class is {}:\n{}",
+                     prepared.labels[static_cast<size_t>(first.label)], text);
 }
 
 void take_samples(const recipe::PreparedData& prepared, TrainData& data) {
@@ -163,24 +178,29 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   TrainData data;
   data.session.peft = recipe::peft_config(config.adapter, base.name);
   data.session.seed = static_cast<uint64_t>(config.random_seed);
-  data.session.pretrained = config.adapter.pretrained_adapter_weights.value_or("");
+  if (const auto& pretrained = config.adapter.pretrained_adapter_weights) {
+    GRAFT_TRY(const PretrainedAdapter found, find_pretrained(*pretrained, base));
+    data.session.pretrained = found.directory;
+    data.warnings = found.warnings;
+  }
+  if (const auto iterations = recipe::pissa_iterations(config.adapter.init_lora_weights)) {
+    data.session.pissa = PissaSettings{*iterations};
+  }
+  data.session.neftune_noise_alpha = config.trainer.neftune_noise_alpha;
   data.session.optimization = optimization(config);
   GRAFT_TRY(auto slots, formats::adapter_slots(data.session.peft, base.spec));
-
-  if (config.output_features.size() == 1 && config.output_features[0].type == "category") {
-    return unsupported(
-        "output_features: a category is not trained yet; write type: text, and the label is learned as text");
-  }
   const std::string& dataset = *config.dataset;
   GRAFT_TRY(const recipe::RowEncoder encoder, row_encoder(config, base));
   GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
   GRAFT_TRY(recipe::PreparedData prepared,
             recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, prompt_count(config.trainer)}));
+  if (Status labelled = set_labels(prepared, data.session); !labelled.ok()) return at(dataset, labelled.error());
   GRAFT_TRY(data.dataset_sha256, sha256_file(formats::DatasetReader::file_of(dataset)));
   data.counts = counts_of(dataset, prepared);
-  data.warnings = warnings_of(prepared, recipe::longest_row(config, base.spec.max_position));
-  data.preview = "One row as the model sees it; what is between [[ and ]] carries loss:\n" +
-                 recipe::preview(prepared.train.front(), *base.tokenizer);
+  for (std::string& warning : warnings_of(prepared, recipe::longest_row(config, base.spec.max_position))) {
+    data.warnings.push_back(std::move(warning));
+  }
+  data.preview = preview_of(prepared, *base.tokenizer);
   take_samples(prepared, data);
   if (!data.samples_are_held_out && !evaluation_metrics(config.trainer).empty()) {
     return invalid(

@@ -4,6 +4,8 @@
     python3 tiny_llama.py adapter DIR OUT LORA_JSON        writes a random adapter with peft; prints log-probabilities
     python3 tiny_llama.py train DIR ADAPTER JOB_JSON       trains a saved adapter with torch; prints losses and norms
     python3 tiny_llama.py score DIR ADAPTER                prints log-probabilities with a saved adapter
+    python3 tiny_llama.py pissa DIR JOB_JSON               trains a LoRA that peft initialises by PiSSA; prints the same
+    python3 tiny_llama.py classify DIR ADAPTER JOB_JSON    trains a saved classifier; prints losses, norms and logits
 """
 
 import json
@@ -63,25 +65,51 @@ def load_adapter(folder, adapter, trainable=False):
     return peft.PeftModel.from_pretrained(load(folder), adapter, is_trainable=trainable)
 
 
-def train(folder, adapter, job):
-    model = load_adapter(folder, adapter, trainable=True).eval()  # no dropout
+def run_steps(model, job, loss_of):
+    """loss_of(ids, labels): the summed loss of a sequence."""
+    model.eval()  # no dropout
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=job["lr"], betas=(0.9, 0.999), eps=1e-8,
                                   weight_decay=job["weight_decay"])
     losses, norms = [], []
     for _ in range(job["steps"]):
         total = sum(sum(label >= 0 for label in labels) for labels in job["labels"])
-        loss = 0.0
-        for ids, labels in zip(job["sequences"], job["labels"]):
-            scores = model(torch.tensor([ids])).logits[0]
-            loss = loss + torch.nn.functional.cross_entropy(scores, torch.tensor(labels), ignore_index=-100,
-                                                            reduction="sum")
+        loss = sum(loss_of(ids, labels) for ids, labels in zip(job["sequences"], job["labels"]))
         (loss / total).backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, job["max_grad_norm"])))
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
-    return {"losses": losses, "norms": norms} | logprobs(model)
+    return {"losses": losses, "norms": norms}
+
+
+def train(model, job):
+    def loss_of(ids, labels):
+        scores = model(torch.tensor([ids])).logits[0]
+        return torch.nn.functional.cross_entropy(scores, torch.tensor(labels), ignore_index=-100, reduction="sum")
+
+    return run_steps(model, job, loss_of) | logprobs(model)
+
+
+def train_pissa(folder, job):
+    import peft
+
+    return train(peft.get_peft_model(load(folder), peft.LoraConfig(task_type="CAUSAL_LM", **job["lora"])), job)
+
+
+def train_classifier(folder, adapter, job):
+    import peft
+
+    base = transformers.LlamaForSequenceClassification.from_pretrained(folder, dtype=torch.float32,
+                                                                       num_labels=job["num_labels"])
+    model = peft.PeftModel.from_pretrained(base, adapter, is_trainable=True)
+
+    def loss_of(ids, labels):
+        return torch.nn.functional.cross_entropy(model(torch.tensor([ids])).logits, torch.tensor(labels[-1:]))
+
+    steps = run_steps(model, job, loss_of)
+    with torch.no_grad():
+        return steps | {"logits": [model(torch.tensor([ids])).logits[0].tolist() for ids in job["sequences"]]}
 
 
 def main():
@@ -92,7 +120,11 @@ def main():
     elif verb == "adapter":
         result = write_adapter(folder, rest[0], json.loads(rest[1]))
     elif verb == "train":
-        result = train(folder, rest[0], json.loads(rest[1]))
+        result = train(load_adapter(folder, rest[0], trainable=True), json.loads(rest[1]))
+    elif verb == "pissa":
+        result = train_pissa(folder, json.loads(rest[0]))
+    elif verb == "classify":
+        result = train_classifier(folder, rest[0], json.loads(rest[1]))
     else:
         result = logprobs(load_adapter(folder, rest[0]).eval())
     print(json.dumps(result))

@@ -37,7 +37,7 @@ class LoraSessionTest : public testing::Test {
   static std::unique_ptr<Session> session(WeightDType dtype, double dropout = 0, const std::string& pretrained = "",
                                           const Optimization& optimization = {AdamWSettings{.weight_decay = 0.01}},
                                           bool dora = false) {
-    LoraSettings settings;
+    SessionSettings settings;
     settings.peft.use_dora = dora;
     settings.peft.r = 5;
     settings.peft.lora_alpha = 10;
