@@ -88,7 +88,7 @@ def test_a_classifier_is_trained_evaluated_and_served(graft, job, model):
                            "--output", job / "answers.jsonl")
     assert evaluated["accuracy"] > 0.9 and evaluated["macro_f1"] > 0.9 and set(evaluated["labels"]) == set(LABELS)
     assert sum(sum(answers.values()) for answers in evaluated["confusion"].values()) == 150
-    graft.run("predict", job / "run.yaml", "--dataset", job / "rows.jsonl", "--adapter", adapter, "--output",
+    graft.run("predict", job / "rows.jsonl", "--config", job / "run.yaml", "--adapter", adapter, "--output",
               job / "predicted.jsonl", "--limit", 12)
     predicted = [json.loads(line) for line in (job / "predicted.jsonl").read_text().splitlines()]
     for line, row, probabilities in zip(predicted, rows, expected, strict=True):
