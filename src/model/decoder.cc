@@ -6,7 +6,6 @@
 #include "ops/embedding.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
-#include "ops/silu_mul.h"
 
 namespace graft::model {
 
@@ -46,19 +45,18 @@ at::Tensor Decoder::forward(std::span<const int32_t> tokens, AttentionContext& a
 at::Tensor Decoder::forward_embedded(at::Tensor embeddings, AttentionContext& attention,
                                      std::span<const AdapterSegment> segments, bool track) const {
   const ops::AttentionShape shape = attention_shape();
-  const at::ScalarType dtype = weights_.dtype;
   at::Tensor residual = std::move(embeddings);
   if (track) residual.requires_grad_(true);
   for (int64_t i = 0; i < spec_.num_layers; ++i) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];
-    const auto project = [&](Linear which, const at::Tensor& x, const at::Tensor& add = {}) {
-      return ops::linear(x, layer.linears[which], lora_segments(segments, i, which), add);
-    };
-    at::Tensor qkv = project(kQkv, ops::rms_norm(residual, layer.attention_norm, spec_.norm_eps, dtype));
-    const at::Tensor attended = attention.attend(i, qkv, shape, rope_);
-    residual = project(kOut, attended, residual);
-    const at::Tensor gate_up = project(kGateUp, ops::rms_norm(residual, layer.mlp_norm, spec_.norm_eps, dtype));
-    residual = project(kDownLinear, ops::silu_mul(gate_up), residual);
+    const auto segments_of = [&](Linear which) { return lora_segments(segments, i, which); };
+    ops::NormedLinear qkv =
+        ops::normed_linear(residual, layer.attention_norm, spec_.norm_eps, layer.linears[kQkv], segments_of(kQkv));
+    const at::Tensor attended = attention.attend(i, qkv.y, shape, rope_);
+    residual = ops::linear(attended, layer.linears[kOut], segments_of(kOut), qkv.x);
+    const ops::NormedLinear gate_up =
+        ops::normed_linear(residual, layer.mlp_norm, spec_.norm_eps, layer.linears[kGateUp], segments_of(kGateUp));
+    residual = ops::silu_linear(gate_up.y, layer.linears[kDownLinear], segments_of(kDownLinear), gate_up.x);
   }
   return residual;
 }

@@ -1,323 +1,97 @@
 #include "ops/linear.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <memory>
-
-#include "ops/dropout.h"
 #include "ops/dtype.h"
+#include "ops/linear_call.h"
+#include "ops/linear_input.h"
 
 namespace graft::ops {
 
 namespace {
 
-// What a call needs beside tensors; kept alive by the graph.
-struct Call : torch::CustomClassHolder {
-  const LinearWeight* weight = nullptr;
-  std::vector<LoraSegment> segments;
-};
-
-int64_t max_rank(std::span<const LoraSegment> segments) {
-  int64_t rank = 0;
-  for (const LoraSegment& s : segments) rank = std::max(rank, s.lora->total_rank);
-  return rank;
-}
-
-bool has_column_scales(const Call& call) {
-  for (const LoraSegment& s : call.segments) {
-    for (const LoraPart& part : s.lora->parts) {
-      if (part.column_scales != nullptr) return true;
-    }
-  }
-  return false;
-}
-
-// f(the part, its columns' count, block): of each adapter with column scales. block(y): its rows and columns of `y`.
-template <class F>
-void for_scaled_parts(const Call& call, const F& f) {
-  for (const LoraSegment& s : call.segments) {
-    for (const LoraPart& part : s.lora->parts) {
-      if (part.column_scales == nullptr) continue;
-      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
-      f(part, w.n, [&](const at::Tensor& y) {
-        return y.narrow(0, s.row_begin, s.row_end - s.row_begin).narrow(1, w.column, w.n);
-      });
-    }
-  }
-}
-
-at::Tensor as_tensor(const float* values, int64_t n) {
-  return at::from_blob(const_cast<float*>(values), {n}, at::TensorOptions().dtype(at::kFloat));
-}
-
-void scale_columns(const Call& call, const at::Tensor& y) {
-  for_scaled_parts(call, [&](const LoraPart& part, int64_t n, const auto& block) {
-    block(y).mul_(as_tensor(part.column_scales, n));
-  });
-}
-
-// dm += sum over rows of dy * u / ||W + scale B A||, u being the output before its scaling.
-void accumulate_magnitude_gradients(const Call& call, const at::Tensor& unscaled, const at::Tensor& dy) {
-  for_scaled_parts(call, [&](const LoraPart& part, int64_t n, const auto& block) {
-    if (part.grad_magnitude == nullptr) return;
-    const at::Tensor products = block(dy).to(at::kFloat) * block(unscaled).to(at::kFloat);
-    as_tensor(part.grad_magnitude, n).add_(products.sum(0) * as_tensor(part.inverse_norms, n));
-  });
-}
-
-bool has_dropout(const Call& call) {
-  for (const LoraSegment& s : call.segments) {
-    if (s.lora->dropout > 0) return true;
-  }
-  return false;
-}
-
-// t [tokens, rank] = scale * x A^T of every segment.
-template <class T>
-std::vector<cpu::Shrink> shrink_jobs(const Call& call, const at::Tensor& x, at::Tensor& t) {
-  std::vector<cpu::Shrink> jobs;
-  for (const LoraSegment& s : call.segments) {
-    cpu::Shrink job;
-    job.row_begin = s.row_begin;
-    job.row_end = s.row_end;
-    job.packed = s.lora->a;
-    job.n = s.lora->total_rank;
-    job.k = x.size(1);
-    job.x = data<T>(x);
-    job.ldx = x.size(1);
-    job.alphas = s.lora->scales.data();
-    job.t = mutable_data<T>(t);
-    job.ldt = t.size(1);
-    jobs.push_back(job);
-  }
-  return jobs;
-}
-
-template <class T>
-std::vector<cpu::Graft> expand_grafts(const Call& call, const at::Tensor& t) {
-  std::vector<cpu::Graft> grafts;
-  for (const LoraSegment& s : call.segments) {
-    for (const LoraPart& part : s.lora->parts) {
-      grafts.push_back({s.row_begin, s.row_end, part.part, data<T>(t) + part.column, t.size(1), part.b, part.rank});
-    }
-  }
-  return grafts;
-}
-
-template <class T>
-at::Tensor run_forward(const Call& call, const at::Tensor& x, const at::Tensor& lora_x, const at::Tensor& residual,
-                       at::Tensor& t, at::Tensor* unscaled = nullptr) {
-  const LinearWeight& w = *call.weight;
-  const int64_t rank = max_rank(call.segments);
-  std::vector<cpu::Shrink> shrinks;
-  std::vector<cpu::Graft> grafts;
-  if (rank > 0) {
-    t = at::empty({x.size(0), rank}, x.options());
-    shrinks = shrink_jobs<T>(call, lora_x, t);
-    grafts = expand_grafts<T>(call, t);
-  }
-  // With column scales the sum with the residual, and the rounding, come after them.
-  const bool scaled = has_column_scales(call);
-  const bool wide = scaled || residual.defined();
-  at::Tensor y = at::empty({x.size(0), w.out_features}, wide ? x.options().dtype(at::kFloat) : x.options());
-  cpu::ProductArgs args;
-  args.a = data<T>(x);
-  args.lda = x.size(1);
-  args.m = x.size(0);
-  args.k = w.in_features;
-  args.format = w.format;
-  args.parts = w.parts;
-  args.shrinks = shrinks;
-  args.grafts = grafts;
-  if (residual.defined() && !scaled) {
-    args.add = residual.const_data_ptr<float>();
-    args.ldadd = w.out_features;
-  }
-  args.c = y.mutable_data_ptr();
-  args.ldc = w.out_features;
-  args.c_is_float = y.scalar_type() == at::kFloat;
-  cpu::product<T>(args);
-  if (!scaled) return y;
-  if (unscaled != nullptr) *unscaled = y.to(x.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
-  scale_columns(call, y);
-  return residual.defined() ? y.add_(residual) : y.to(x.scalar_type());
-}
-
-// dt [tokens, rank] = scale * dy B of every segment.
-template <class T>
-at::Tensor shrink_gradients(const Call& call, const at::Tensor& dy) {
-  at::Tensor dt = at::empty({dy.size(0), max_rank(call.segments)}, dy.options());
-  std::vector<cpu::Shrink> jobs;
-  for (const LoraSegment& s : call.segments) {
-    for (const LoraPart& part : s.lora->parts) {
-      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
-      cpu::Shrink job;
-      job.row_begin = s.row_begin;
-      job.row_end = s.row_end;
-      job.packed = part.bt;
-      job.n = part.rank;
-      job.k = w.n;
-      job.x = data<T>(dy) + w.column;
-      job.ldx = dy.size(1);
-      job.alpha = part.scale;
-      job.t = mutable_data<T>(dt) + part.column;
-      job.ldt = dt.size(1);
-      jobs.push_back(job);
-    }
-  }
-  cpu::shrink<T>(jobs);
-  return dt;
-}
-
-// Rows of a segment of m [tokens, rank], transposed: [rank, rows rounded up to even], zero-padded.
-at::Tensor transpose_rows(const at::Tensor& m, int64_t begin, int64_t end) {
-  const int64_t rows = end - begin;
-  at::Tensor out = at::zeros({m.size(1), rows + (rows & 1)}, m.options());
-  out.narrow(1, 0, rows).copy_(m.narrow(0, begin, rows).t());
-  return out;
-}
-
-template <class T>
-void accumulate_weight_gradients(const Call& call, const at::Tensor& lora_x, const at::Tensor& t, const at::Tensor& dt,
-                                 const at::Tensor& dy) {
-  for (const LoraSegment& s : call.segments) {
-    if (s.lora->grad_a == nullptr) continue;
-    const int64_t rows = s.row_end - s.row_begin;
-    const at::Tensor dt_t = transpose_rows(dt, s.row_begin, s.row_end);
-    cpu::accumulate_outer<T>(data<T>(dt_t), dt_t.size(1), s.lora->total_rank,
-                             data<T>(lora_x) + s.row_begin * lora_x.size(1), lora_x.size(1), rows, lora_x.size(1),
-                             s.lora->grad_a, lora_x.size(1));
-    const at::Tensor t_t = transpose_rows(t, s.row_begin, s.row_end);
-    for (const LoraPart& part : s.lora->parts) {
-      const cpu::WeightPart& w = call.weight->parts[static_cast<size_t>(part.part)];
-      cpu::accumulate_outer<T>(data<T>(t_t) + part.column * t_t.size(1), t_t.size(1), part.rank,
-                               data<T>(dy) + s.row_begin * dy.size(1) + w.column, dy.size(1), rows, w.n, part.grad_bt,
-                               w.n);
-    }
-  }
-}
-
-template <class T>
-at::Tensor input_gradient(const Call& call, const at::Tensor& dy, const at::Tensor& dt) {
-  // The gradient through quantised weights is the one through the values that they stand for; the rounding of the
-  // activations counts as the identity.
-  const bool quantised = call.weight->format != cpu::WeightFormat::kDense;
-  const LinearWeight values = quantised ? dequantised(*call.weight) : LinearWeight();
-  const LinearWeight& w = quantised ? values : *call.weight;
-  at::Tensor dx = at::empty({dy.size(0), w.in_features}, dy.options());
-  std::vector<cpu::Graft> grafts;
-  const bool fused = !has_dropout(call);
-  for (const LoraSegment& s : call.segments) {
-    if (fused) grafts.push_back({s.row_begin, s.row_end, 0, data<T>(dt), dt.size(1), s.lora->at, s.lora->total_rank});
-  }
-  cpu::ProductArgs args;
-  args.a = data<T>(dy);
-  args.lda = dy.size(1);
-  args.m = dy.size(0);
-  args.k = w.in_features;
-  args.parts = w.parts;
-  args.grafts = grafts;
-  args.c = mutable_data<T>(dx);
-  args.ldc = w.in_features;
-  cpu::product_transposed<T>(args);
-  if (fused) return dx;
-  // With dropout the adapter's share goes through the mask before it joins.
-  for (const LoraSegment& s : call.segments) {
-    const int64_t rows = s.row_end - s.row_begin;
-    at::Tensor share = at::empty({rows, w.in_features}, dy.options());
-    const cpu::WeightPart at_part{s.lora->at, w.in_features, 0};
-    cpu::ProductArgs lora;
-    lora.a = data<T>(dt) + s.row_begin * dt.size(1);
-    lora.lda = dt.size(1);
-    lora.m = rows;
-    lora.k = s.lora->total_rank;
-    lora.parts = {&at_part, 1};
-    lora.c = mutable_data<T>(share);
-    lora.ldc = w.in_features;
-    cpu::product<T>(lora);
-    dx.narrow(0, s.row_begin, rows).add_(dropout(share, s.lora->dropout, s.lora->dropout_stream));
-  }
-  return dx;
-}
-
-at::Tensor dropped_input(const Call& call, const at::Tensor& x) {
-  if (!has_dropout(call)) return x;
-  at::Tensor out = at::empty_like(x);
-  for (const LoraSegment& s : call.segments) {
-    out.narrow(0, s.row_begin, s.row_end - s.row_begin)
-        .copy_(dropout(x.narrow(0, s.row_begin, s.row_end - s.row_begin), s.lora->dropout, s.lora->dropout_stream));
-  }
-  return out;
-}
-
-at::Tensor dispatch_forward(const Call& call, const at::Tensor& x, const at::Tensor& lora_x, const at::Tensor& residual,
-                            at::Tensor& t, at::Tensor* unscaled = nullptr) {
-  return call.weight->dtype == at::kBFloat16 ? run_forward<cpu::bf16>(call, x, lora_x, residual, t, unscaled)
-                                             : run_forward<float>(call, x, lora_x, residual, t, unscaled);
-}
-
-template <class T>
-at::Tensor run_backward(const Call& call, const at::Tensor& lora_x, const at::Tensor& t, const at::Tensor& dy) {
-  at::Tensor dt;
-  if (!call.segments.empty()) {
-    dt = shrink_gradients<T>(call, dy);
-    accumulate_weight_gradients<T>(call, lora_x, t, dt, dy);
-  }
-  return input_gradient<T>(call, dy, dt);
-}
-
 class LinearFunction : public torch::autograd::Function<LinearFunction> {
  public:
-  // `add` is the residual, or empty: a Function cannot take an undefined tensor.
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& add,
-                            const c10::intrusive_ptr<Call>& call) {
+  // `add` is the residual, or empty: a Function cannot take an undefined tensor. -> {y}, or {y, source}
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const at::Tensor& source,
+                                                const at::Tensor& add, const c10::intrusive_ptr<LinearCall>& call,
+                                                const c10::intrusive_ptr<LinearInput>& input) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const at::Tensor residual = add.numel() > 0 ? add : at::Tensor();
-    at::Tensor t;
-    at::Tensor unscaled;
-    const at::Tensor lora_x = dropped_input(*call, x);
-    at::Tensor y = dispatch_forward(*call, x, lora_x, residual, t, &unscaled);
+    const bool with_residual = add.numel() > 0;
+    LinearSaved saved;
+    at::Tensor y = call->forward(input->value(source), with_residual ? add : at::Tensor(), &saved);
     ctx->saved_data["call"] = c10::IValue::make_capsule(call);
-    ctx->saved_data["residual"] = residual.defined();
-    ctx->save_for_backward({call->segments.empty() ? at::Tensor() : lora_x, t, unscaled});
-    return y;
+    ctx->saved_data["input"] = c10::IValue::make_capsule(input);
+    ctx->saved_data["residual"] = with_residual;
+    const bool needs_source = !input->is_identity() || !call->segments.empty();
+    ctx->save_for_backward({needs_source ? source : at::Tensor(), saved.t, saved.unscaled});
+    ctx->set_materialize_grads(false);
+    if (input->hands_on()) return {y, source};
+    return {y};
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  const torch::autograd::variable_list& grads) {
-    const auto call = c10::static_intrusive_pointer_cast<Call>(ctx->saved_data["call"].toCapsule());
-    const auto saved = ctx->get_saved_variables();
-    at::Tensor dy = grads[0].to(call->weight->dtype).contiguous();
-    if (saved[2].defined()) {
-      accumulate_magnitude_gradients(*call, saved[2], dy);
-      dy = dy.clone();
-      scale_columns(*call, dy);
-    }
-    at::Tensor dx = call->weight->dtype == at::kBFloat16 ? run_backward<cpu::bf16>(*call, saved[0], saved[1], dy)
-                                                         : run_backward<float>(*call, saved[0], saved[1], dy);
+    const auto call = c10::static_intrusive_pointer_cast<LinearCall>(ctx->saved_data["call"].toCapsule());
+    const auto input = c10::static_intrusive_pointer_cast<LinearInput>(ctx->saved_data["input"].toCapsule());
+    const auto tensors = ctx->get_saved_variables();
+    const LinearSaved saved = {tensors[1], tensors[2]};
+    const at::Tensor others = grads.size() > 1 && grads[1].defined() ? grads[1].contiguous() : at::Tensor();
+    if (!grads[0].defined()) return {others, at::Tensor(), at::Tensor(), at::Tensor()};
+    const LinearGradients gradients = call->backward(grads[0], saved);
+    const InputBackward made = input->backward(tensors[0], gradients.dx, others);
+    call->accumulate(made.x, saved, gradients);
     const bool with_residual = ctx->saved_data["residual"].toBool();
-    return {dx, with_residual ? grads[0] : at::Tensor(), at::Tensor()};
+    return {made.gradient, with_residual ? grads[0] : at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
+
+c10::intrusive_ptr<LinearCall> make_call(const LinearWeight& weight, std::span<const LoraSegment> segments) {
+  auto call = c10::make_intrusive<LinearCall>();
+  call->weight = &weight;
+  call->segments.assign(segments.begin(), segments.end());
+  return call;
+}
+
+at::Tensor linear_of(const c10::intrusive_ptr<LinearInput>& input, const at::Tensor& source, const LinearWeight& weight,
+                     std::span<const LoraSegment> segments, const at::Tensor& residual) {
+  const auto call = make_call(weight, segments);
+  if (source.requires_grad() || (residual.defined() && residual.requires_grad())) {
+    return LinearFunction::apply(source, residual.defined() ? residual : at::empty({0}), call, input)[0];
+  }
+  return call->forward(input->value(source), residual, nullptr);
+}
+
+void check_input(const at::Tensor& x, int64_t width, at::ScalarType dtype) {
+  TORCH_CHECK(x.dim() == 2 && x.size(1) == width && x.scalar_type() == dtype && x.is_contiguous(),
+              "[linear] the input must be contiguous [tokens, ", width, "] of type ", dtype);
+}
 
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<const LoraSegment> segments,
                   const at::Tensor& residual) {
-  TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in_features && x.scalar_type() == weight.dtype && x.is_contiguous(),
-              "[linear] x must be contiguous [tokens, ", weight.in_features, "] of the weight's dtype");
-  auto call = c10::make_intrusive<Call>();
-  call->weight = &weight;
-  call->segments.assign(segments.begin(), segments.end());
-  if (x.requires_grad() || (residual.defined() && residual.requires_grad())) {
-    return LinearFunction::apply(x, residual.defined() ? residual : at::empty({0}), call);
-  }
-  at::Tensor t;
-  return dispatch_forward(*call, x, dropped_input(*call, x), residual, t);
+  check_input(x, weight.in_features, weight.dtype);
+  return linear_of(plain_input(), x, weight, segments, residual);
+}
+
+NormedLinear normed_linear(const at::Tensor& x, const at::Tensor& norm, double eps, const LinearWeight& weight,
+                           std::span<const LoraSegment> segments) {
+  check_input(x, weight.in_features, at::kFloat);
+  const auto call = make_call(weight, segments);
+  const auto input = normed_input(norm, eps, weight.dtype);
+  if (!x.requires_grad()) return {call->forward(input->value(x), {}, nullptr), x};
+  const auto outputs = LinearFunction::apply(x, at::empty({0}), call, input);
+  return {outputs[0], outputs[1]};
+}
+
+at::Tensor silu_linear(const at::Tensor& gate_up, const LinearWeight& weight, std::span<const LoraSegment> segments,
+                       const at::Tensor& residual) {
+  check_input(gate_up, 2 * weight.in_features, weight.dtype);
+  return linear_of(silu_input(), gate_up, weight, segments, residual);
 }
 
 void project_into(const at::Tensor& x, const LinearWeight& weight, at::Tensor& out) {

@@ -25,6 +25,17 @@ namespace graft::ops {
 at::Tensor linear(const at::Tensor& x, const LinearWeight& weight, std::span<const LoraSegment> segments = {},
                   const at::Tensor& residual = {});
 
+// linear() of rms_norm(x, norm), x [tokens, in] float32, and of silu_mul(gate_up), gate_up [tokens, 2 * in]. The
+// backward pass makes the input again instead of keeping it.
+struct NormedLinear {
+  at::Tensor y;  // [tokens, out]
+  at::Tensor x;  // the same x: what goes on with this one adds its gradient in the same pass
+};
+NormedLinear normed_linear(const at::Tensor& x, const at::Tensor& norm, double eps, const LinearWeight& weight,
+                           std::span<const LoraSegment> segments = {});
+at::Tensor silu_linear(const at::Tensor& gate_up, const LinearWeight& weight,
+                       std::span<const LoraSegment> segments = {}, const at::Tensor& residual = {});
+
 // x W^T as float32 into the first rows of `out` [>= tokens, out]: for logits, whose memory is kept between steps.
 void project_into(const at::Tensor& x, const LinearWeight& weight, at::Tensor& out);
 

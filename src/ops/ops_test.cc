@@ -202,6 +202,66 @@ TEST_P(OpsTest, SiluMulEqualsTheComposedOpWithItsGradient) {
   EXPECT_LT(difference(gradient(y, x, direction), gradient(expected, x, direction)), tolerance(dtype()));
 }
 
+// A projection that makes its input again in the backward pass, against the same from its pieces.
+void expect_same_gradients(const at::Tensor& fused, const at::Tensor& pieces, const at::Tensor& source, TestLora& lora,
+                           double limit) {
+  EXPECT_TRUE(at::equal(fused, pieces));
+  const at::Tensor direction = random({fused.size(0), fused.size(1)});
+  const at::Tensor expected = gradient(pieces, source, direction);
+  const at::Tensor expected_a = lora.grad_a.clone();
+  lora.grad_a.zero_();
+  EXPECT_LT(difference(gradient(fused, source, direction), expected), limit);
+  EXPECT_LT(difference(lora.grad_a, expected_a), limit);
+  EXPECT_GT(expected_a.abs().max().item<float>(), 0.0F);
+}
+
+TEST_P(OpsTest, NormedLinearEqualsItsPieces) {
+  const LinearWeight weight = pack_linear({random({66, 48}), random({34, 48})}, dtype());
+  const auto lora = make_lora(weight, {8, 5}, 0.7);
+  const std::vector<LoraSegment> segments = {{0, 41, &lora->lora}};
+  const at::Tensor x = random({41, 48}).set_requires_grad(true);
+  const at::Tensor norm = random({48});
+  expect_same_gradients(normed_linear(x, norm, 1e-5, weight, segments).y,
+                        linear(rms_norm(x, norm, 1e-5, dtype()), weight, segments), x, *lora, tolerance(dtype()));
+}
+
+TEST_P(OpsTest, WhatNormedLinearHandsOnCarriesItsGradientBack) {
+  const LinearWeight weight = pack_linear({random({48, 48})}, dtype());
+  const at::Tensor x = random({20, 48}).set_requires_grad(true);
+  const at::Tensor norm = random({48});
+  const NormedLinear out = normed_linear(x, norm, 1e-5, weight);
+  EXPECT_TRUE(at::equal(out.x, x));
+  const at::Tensor direction = random({20, 48});
+  const at::Tensor joined = gradient(linear(out.y, weight, {}, out.x), x, direction);
+  const at::Tensor apart =
+      gradient(linear(linear(rms_norm(x, norm, 1e-5, dtype()), weight), weight, {}, x), x, direction);
+  EXPECT_LT(difference(joined, apart), tolerance(dtype()));
+  const NormedLinear unused = normed_linear(x, norm, 1e-5, weight);
+  EXPECT_TRUE(at::equal(gradient(unused.x * 2.0, x, direction), direction * 2.0)) << "where nothing reads y";
+}
+
+TEST_P(OpsTest, SiluLinearEqualsItsPieces) {
+  const LinearWeight weight = pack_linear({random({40, 50})}, dtype());
+  const auto lora = make_lora(weight, {6}, 0.7);
+  const std::vector<LoraSegment> segments = {{0, 41, &lora->lora}};
+  const at::Tensor gate_up = random({41, 100}, 2.0).to(dtype()).set_requires_grad(true);
+  const at::Tensor residual = random({41, 40});
+  expect_same_gradients(silu_linear(gate_up, weight, segments, residual),
+                        linear(silu_mul(gate_up), weight, segments, residual), gate_up, *lora, tolerance(dtype()));
+}
+
+TEST_P(OpsTest, TransposePadsWithZeros) {
+  for (const auto& [rows, columns, width] :
+       std::vector<std::array<int64_t, 3>>{{1, 1, 2}, {37, 20, 38}, {64, 16, 80}}) {
+    const at::Tensor x = random({rows, columns}).to(dtype());
+    at::Tensor out = at::empty({columns, width}, x.options());
+    typed_kernels(dtype()).transpose(x.const_data_ptr(), columns, rows, columns, width, out.mutable_data_ptr());
+    at::Tensor expected = at::zeros({columns, width}, x.options());
+    expected.narrow(1, 0, rows).copy_(x.t());
+    EXPECT_TRUE(at::equal(out, expected)) << rows << " x " << columns;
+  }
+}
+
 TEST_P(OpsTest, EmbeddingGathersRows) {
   const at::Tensor table = random({40, 24});
   const LinearWeight weight = pack_linear({table}, dtype());

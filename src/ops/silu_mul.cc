@@ -40,7 +40,7 @@ class SiluMulFunction : public torch::autograd::Function<SiluMulFunction> {
     for_rows(dy.size(0), [&](int64_t row) {
       const int64_t gate = row * 2 * n;
       kernels.silu_mul_backward(element(dy, row * n), element(gate_up, gate), element(gate_up, gate + n), n,
-                                mutable_element(out, gate), mutable_element(out, gate + n));
+                                mutable_element(out, gate), mutable_element(out, gate + n), nullptr);
     });
     return {out};
   }

@@ -83,11 +83,32 @@ void product(const ProductArgs& args) {
                                  float* wide) { product_block<T>(args, runs, block, begin, end, wide); });
 }
 
+namespace {
+
+// W is transposed once, for all rows; then it is a product like any other.
+template <class T>
+void product_with_transpose(const ProductArgs& args, int64_t columns) {
+  const int64_t panels = (args.k + kPanel - 1) / kPanel;
+  const int64_t bytes = panels * panel_elements(columns) * static_cast<int64_t>(sizeof(T));
+  T* packed = static_cast<T*>(thread_scratch(kTransposedSlot, bytes));
+  parallel_for(panels, [&](int64_t j) {
+    gather_transposed<T>(args.parts, args.k, 0, columns, j, packed + j * panel_elements(columns));
+  });
+  const WeightPart transposed{packed, args.k, 0};
+  ProductArgs product_args = args;
+  product_args.k = columns;
+  product_args.parts = {&transposed, 1};
+  product<T>(product_args);
+}
+
+}  // namespace
+
 template <class T>
 void product_transposed(const ProductArgs& args) {
   if (args.m == 0) return;
   int64_t columns = 0;
   for (const WeightPart& part : args.parts) columns = std::max(columns, part.column + part.n);
+  if (columns % kPanel == 0 && columns <= kPackedRowsLimit) return product_with_transpose<T>(args, columns);
   assert(args.parts.size() == 1 || columns <= kPackedRowsLimit || columns % 2 == 0);
   const int64_t step = args.parts.size() == 1 ? std::min(columns, kPackedRowsLimit) : columns;
   const bool several_steps = step < columns;

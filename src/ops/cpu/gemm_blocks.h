@@ -15,7 +15,7 @@ namespace graft::ops::cpu {
 inline constexpr int64_t kBlockColumns = kTilePanels * kPanel;
 inline constexpr int64_t kChunkRows = 16 * kTileRows;  // rows of a task
 // Slots of thread_scratch (1 belongs to attention).
-inline constexpr int kPanelSlot = 0, kSumSlot = 2, kQuantSlot = 3, kWideSlot = 4;
+inline constexpr int kPanelSlot = 0, kSumSlot = 2, kQuantSlot = 3, kWideSlot = 4, kTransposedSlot = 5;
 
 // 64 columns of one part.
 struct ColumnBlock {
@@ -76,8 +76,8 @@ void set_graft(TileArgs& tile, const Graft& graft, int64_t row, int64_t column, 
 }
 
 // Where a tile's results go: column `column` of c and add.
-template <class T>
-void set_output(TileArgs& tile, const ProductArgs& args, int64_t row, int64_t column, int64_t count) {
+template <class T, class Tile>
+void set_output(Tile& tile, const ProductArgs& args, int64_t row, int64_t column, int64_t count) {
   tile.n = static_cast<int>(count);
   tile.c_is_float = args.c_is_float;
   tile.ldc = args.ldc;
@@ -113,11 +113,11 @@ class NextBlock {
   int64_t share_;
 };
 
-// Calls tile(row, rows) over [begin, end) in the largest tiles there are.
+// Calls tile(row, rows) over [begin, end) in tiles of at most `largest` rows.
 template <class F>
-void for_tiles(int64_t begin, int64_t end, const F& tile) {
-  for (int64_t row = begin; row < end; row += kTileRows) {
-    tile(row, static_cast<int>(std::min<int64_t>(kTileRows, end - row)));
+void for_tiles(int64_t begin, int64_t end, const F& tile, int largest = kTileRows) {
+  for (int64_t row = begin; row < end; row += largest) {
+    tile(row, static_cast<int>(std::min<int64_t>(largest, end - row)));
   }
 }
 

@@ -18,6 +18,7 @@ namespace graft::ops::cpu {
 inline constexpr int64_t kPanel = 16;     // rows of W in a panel, positions in a KV block
 inline constexpr int kTileRows = 6;       // rows of the largest register tile
 inline constexpr int kTilePanels = 4;     // panels of the largest register tile
+inline constexpr int kNarrowRows = 12;    // rows of the largest tile of one panel
 inline constexpr int64_t kKeyGroup = 64;  // key positions in one step of the attention reduction
 
 enum class Isa { kGeneric, kAvx2, kAvx512Bf16 };
@@ -67,8 +68,12 @@ struct QuantTileArgs {
   int64_t near = 0;             // bytes from what is read of a panel to what is asked for from memory; 0: nothing
   const void* ahead = nullptr;  // as of TileArgs
   int64_t ahead_bytes = 0;
-  float* c = nullptr;  // [rows, 16 * panels]
+  const float* add = nullptr;  // [rows, n] or nullptr
+  int64_t ldadd = 0;
+  void* c = nullptr;  // [rows, n]
   int64_t ldc = 0;
+  bool c_is_float = true;  // else bfloat16
+  int n = 0;               // columns to store, at most 16 * panels
 };
 using QuantTileFn = void (*)(const QuantTileArgs&);
 
@@ -120,6 +125,7 @@ struct AttentionBackwardArgs {
 // The functions of one element type.
 struct TypedKernels {
   TileFn tile[kTileRows][kTilePanels];  // [rows - 1][panels - 1]
+  TileFn narrow_tile[kNarrowRows];      // [rows - 1], of one panel
 
   // Packs row-major rows into panels. src [n, k], row stride lds -> one panel of min(n, 16) rows.
   void (*pack_rows)(const void* src, int64_t lds, int64_t n, int64_t k, void* panel);
@@ -129,6 +135,10 @@ struct TypedKernels {
   // over rows. n0 and rows are multiples of 16 (rows beyond n are the zeros of the padding).
   void (*pack_transposed)(const void* packed, int64_t k, int64_t n0, int64_t rows, int64_t j, void* panel);
 
+  // src [rows, columns] row-major, row stride lds -> out [columns, ldo], zero from column `rows` on.
+  void (*transpose)(const void* src, int64_t lds, int64_t rows, int64_t columns, int64_t ldo, void* out);
+  void (*from_float)(const float* x, int64_t n, void* y);  // rounded to nearest even
+
   void (*attention)(const AttentionArgs&);
   void (*attention_backward)(const AttentionBackwardArgs&);
 
@@ -136,13 +146,19 @@ struct TypedKernels {
   // nearest even. group: 32 or 64.
   void (*quantise_row)(const void* x, int64_t k, int64_t group, int64_t groups, int8_t* q, float* scale, int32_t* sum);
 
+  // One quantised panel of W [16, k], records as in quant.h -> a dense one.
+  void (*dequantise_int8)(const void* records, int64_t k, void* panel);
+  void (*dequantise_int4)(const void* records, int64_t k, void* panel);
+
   // y = x * rstd * w, rstd = 1 / sqrt(mean(x^2) + eps). x, w [n] float32.
   float (*rms_norm)(const float* x, const float* w, float eps, int64_t n, void* y);
   // dx = d/dx of the above (+ add, where add is not null).
   void (*rms_norm_backward)(const void* dy, const float* x, const float* w, float rstd, int64_t n, const float* add,
                             float* dx);
   void (*silu_mul)(const void* gate, const void* up, int64_t n, void* y);
-  void (*silu_mul_backward)(const void* dy, const void* gate, const void* up, int64_t n, void* dgate, void* dup);
+  // Also y of the above, where it is not null.
+  void (*silu_mul_backward)(const void* dy, const void* gate, const void* up, int64_t n, void* dgate, void* dup,
+                            void* y);
   // Rotates pairs (x[i], x[i + n/2]) by the angles whose cosines and sines are given; sign -1 turns back. In place.
   void (*rope)(void* x, const float* cos, const float* sin, int64_t n, float sign);
 };

@@ -20,7 +20,9 @@ namespace graft::ops::cpu::GRAFT_ISA_NAMESPACE {
 #include "ops/cpu/impl/vector.inc"
 #include "ops/cpu/impl/tile.inc"
 #include "ops/cpu/impl/packing.inc"
+#include "ops/cpu/impl/transpose.inc"
 #include "ops/cpu/impl/quant_tile.inc"
+#include "ops/cpu/impl/dequantise.inc"
 #include "ops/cpu/impl/elementwise.inc"
 #include "ops/cpu/impl/attention.inc"
 #include "ops/cpu/impl/attention_backward.inc"
@@ -30,10 +32,15 @@ template <class T>
 constexpr TypedKernels typed_table() {
   TypedKernels table{};
   fill_tiles<T>(table);
+  fill_narrow_tiles<T>(table);
   table.pack_rows = pack_rows<T>;
   table.pack_columns = pack_columns<T>;
   table.pack_transposed = pack_transposed<T>;
+  table.transpose = transpose<T>;
+  table.from_float = from_float_row<T>;
   table.quantise_row = quantise_row<T>;
+  table.dequantise_int8 = dequantise_int8<T>;
+  table.dequantise_int4 = dequantise_int4<T>;
   table.attention = attention<T>;
   table.attention_backward = attention_backward<T>;
   table.rms_norm = rms_norm<T>;

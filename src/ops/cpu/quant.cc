@@ -50,6 +50,12 @@ QuantisedRows quantise_rows(const ProductArgs& args) {
   return rows;
 }
 
+// No adapter has anything to add to the block's base product.
+bool is_finished_by_tiles(std::span<const Run> touched, const ColumnBlock& block, const float* wide) {
+  if (touched.size() != 1 || (wide != nullptr && is_short(touched.front()))) return false;
+  return touched.front().graft[static_cast<size_t>(block.part)] == nullptr;
+}
+
 // One block of columns of rows [begin, end): base products as float32, then adapters, additions and conversion.
 template <class T>
 void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<const Run> runs,
@@ -60,14 +66,15 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
   const int width = end - begin <= kTileRows / 2 ? kTilePanels : 2;
   const QuantKernels& quant = kernels().quant;
   const auto& tiles = args.format == WeightFormat::kInt8 ? quant.int8_tile : quant.int4_tile;
-  float* sums = block_sums(wide, begin, end);
+  const std::span<const Run> touched = runs_of_rows(runs, begin, end);
+  const bool finished = is_finished_by_tiles(touched, block, wide);
+  float* sums = finished ? nullptr : block_sums(wide, begin, end);
   const int64_t panel_bytes = quant_panel_bytes(args.format, args.k);
   const char* first = static_cast<const char*>(part.packed) + block.first / kPanel * panel_bytes;
   QuantTileArgs tile;
   tile.groups = rows.groups;
   tile.ldq = rows.groups * rows.group;
   tile.ldg = rows.groups;
-  tile.ldc = kBlockColumns;
   tile.near = end - begin <= kTileRows ? kNear : 0;
   const NextBlock next(first, kTilePanels * panel_bytes, begin, end, args.m);
   for_tiles(begin, end, [&](int64_t row, int count) {
@@ -78,12 +85,18 @@ void quant_block(const ProductArgs& args, const QuantisedRows& rows, std::span<c
     for (int p = 0; p < panels; p += width) {
       const int panels_here = std::min(width, panels - p);
       for (int i = 0; i < panels_here; ++i) tile.b[i] = first + (p + i) * panel_bytes;
-      tile.c = sums + (row - begin) * kBlockColumns + p * kPanel;
+      if (finished) {
+        set_output<T>(tile, args, row, part.column + block.first + p * kPanel, block.count - p * kPanel);
+      } else {
+        tile.c = sums + (row - begin) * kBlockColumns + p * kPanel;
+        tile.ldc = kBlockColumns;
+        tile.n = static_cast<int>(panels_here * kPanel);
+      }
       tiles[count - 1][panels_here - 1](tile);
       tile.ahead = nullptr;
     }
   });
-  finish_block<T>(args, runs_of_rows(runs, begin, end), block, begin, end, sums, wide != nullptr);
+  if (!finished) finish_block<T>(args, touched, block, begin, end, sums, wide != nullptr);
 }
 
 }  // namespace

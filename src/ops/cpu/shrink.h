@@ -33,25 +33,30 @@ class ShrinkTasks {
       const int64_t columns = std::min(kBlockColumns, job.n - j);
       const int panels = static_cast<int>((columns + kPanel - 1) / kPanel);
       const int64_t offset = j / kPanel * panel_elements(job.k);
-      for_tiles(task.begin, task.end, [&](int64_t row, int rows) {
-        TileArgs tile;
-        tile.a = row_of<T>(job.x, job.ldx, row);
-        tile.lda = job.ldx;
-        for (int p = 0; p < panels; ++p) {
-          tile.b[p] = static_cast<const T*>(job.packed) + offset + p * panel_elements(job.k);
-        }
-        tile.k = job.k;
-        tile.alpha = job.alpha;
-        tile.alphas = job.alphas == nullptr ? nullptr : job.alphas + j;
-        if (ask) {
-          tile.ahead = static_cast<const T*>(tasks_[static_cast<size_t>(next)].job->packed) + offset;
-          tile.ahead_bytes = panels * panel_elements(job.k) * static_cast<int64_t>(sizeof(T));
-        }
-        tile.c = static_cast<T*>(job.t) + row * job.ldt + j;
-        tile.ldc = job.ldt;
-        tile.n = static_cast<int>(columns);
-        typed_kernels<T>().tile[rows - 1][panels - 1](tile);
-      });
+      const bool narrow = panels == 1 && !ask;
+      for_tiles(
+          task.begin, task.end,
+          [&](int64_t row, int rows) {
+            TileArgs tile;
+            tile.a = row_of<T>(job.x, job.ldx, row);
+            tile.lda = job.ldx;
+            for (int p = 0; p < panels; ++p) {
+              tile.b[p] = static_cast<const T*>(job.packed) + offset + p * panel_elements(job.k);
+            }
+            tile.k = job.k;
+            tile.alpha = job.alpha;
+            tile.alphas = job.alphas == nullptr ? nullptr : job.alphas + j;
+            if (ask) {
+              tile.ahead = static_cast<const T*>(tasks_[static_cast<size_t>(next)].job->packed) + offset;
+              tile.ahead_bytes = panels * panel_elements(job.k) * static_cast<int64_t>(sizeof(T));
+            }
+            tile.c = static_cast<T*>(job.t) + row * job.ldt + j;
+            tile.ldc = job.ldt;
+            tile.n = static_cast<int>(columns);
+            const auto& kernels = typed_kernels<T>();
+            narrow ? kernels.narrow_tile[rows - 1](tile) : kernels.tile[rows - 1][panels - 1](tile);
+          },
+          narrow ? kNarrowRows : kTileRows);
     }
   }
 
