@@ -97,8 +97,8 @@ def test_a_classifier_is_trained_evaluated_and_served(graft, job, model):
         assert line["prediction"] == LABELS[max(range(3), key=lambda i: probabilities[i])]
 
     with open(job / "log", "w") as log:
-        process = graft.start("serve", "--model", model, "--dtype", "float32", "--port", "0", stdout=log,
-                              stderr=subprocess.STDOUT)
+        process = graft.start("serve", "--model", model, "--dtype", "float32", "--port", "0",
+                              "--check-certificates", "require", stdout=log, stderr=subprocess.STDOUT)
     try:
         server = Server(process, listening_url(process, job / "log"), job / "log").wait_until_ready()
         body = {"inputs": texts, "parameters": {"adapter_id": str(adapter)}}
@@ -152,5 +152,7 @@ def test_what_a_classifier_cannot_learn_from_is_refused(graft, job):
     (job / "unseen.jsonl").write_text("".join(json.dumps(row) + "\n" for row in unseen))
     error = graft.run(*arguments_of, job / "unseen.jsonl", "--set", "preprocessing.split.type=fixed", code=1).stderr
     assert "a label that no training row has ('salty')" in error
+    error = graft.run(*arguments_of, job / "rows.jsonl", "--set", "adapter.modules_to_save=[lm_head]", code=2).stderr
+    assert "modules_to_save" in error and "category" in error
     error = graft.run(*arguments_of, job / "rows.jsonl", "--set", "trainer.evaluation_metrics=[rouge_l]", code=2).stderr
     assert "evaluation_metrics" in error and "macro_f1" in error

@@ -546,6 +546,12 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"preprocessing.sample_size", {}, "not supported; use preprocessing.sample_ratio"},
       {"preprocessing.oversample_minority", {}, "not supported"},
       {"preprocessing.undersample_majority", {}, "not supported"},
+      {"adapter.modules_to_save",
+       {},
+       "whole copies of modules (lm_head, embed_tokens, norms) are not trained, and an engine that serves many "
+       "adapters "
+       "on one base could not serve them; a classifier's head is trained and saved with output_features of type "
+       "category"},
       {"adapter.postprocessor.merge_adapter_into_base_model", {"false"}, "training does not merge; keep the adapter"},
       {"adapter.postprocessor.progressbar", {"*"}, ""},
       {"trainer.eval_batch_size", {"auto"}, "not used; evaluation batches hold trainer.max_micro_batch_tokens tokens"},

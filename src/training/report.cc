@@ -51,7 +51,13 @@ std::string loss_section(const ReportData& data) {
       {"training (smoothed)", "train", smoothed(raw, 0.8), false, false},
       {"validation", "validation", validation, true, false},
   };
-  ChartOptions options{"training and validation loss by step", "step", "nats per token", 860, 300, {}, {}};
+  ChartOptions options{"training and validation loss by step",
+                       "step",
+                       data.confusion ? "nats per row" : "nats per token",
+                       860,
+                       300,
+                       {},
+                       {}};
   if (data.kept_step) {
     options.marked_x = static_cast<double>(*data.kept_step);
     options.mark_label = "adapter";

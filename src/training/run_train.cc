@@ -198,6 +198,16 @@ class TrainVerb {
     return kExitFailed;
   }
 
+  // Of the adapter, and what it has beside its factors.
+  [[nodiscard]] std::string beginning() const {
+    std::string text;
+    const SessionSettings& session = data_.session;
+    if (session.pissa) text += ", by PiSSA";
+    if (!session.pretrained.empty()) text += ", going on from " + session.pretrained;
+    if (!session.labels.empty()) text += fmt::format(", with a head of {} classes", session.labels.size());
+    return text;
+  }
+
   void print_plan() {
     for (const std::string& warning : data_.warnings) context_.err << "warning: " << warning << '\n';
     if (options_.json) return;
@@ -207,9 +217,9 @@ class TrainVerb {
     print_values(out, "Run",
                  {{"base model", fmt::format("{} ({} parameters, {})", base.name,
                                              format_short_count(base.spec.parameter_count()), base.dtype)},
-                  {"adapter", fmt::format("{} r={} alpha={:g} dropout={:g} on {}", config_.adapter.type,
+                  {"adapter", fmt::format("{} r={} alpha={:g} dropout={:g} on {}{}", config_.adapter.type,
                                           config_.adapter.r, config_.adapter.alpha.value_or(0), config_.adapter.dropout,
-                                          fmt::join(config_.adapter.target_modules, ", "))},
+                                          fmt::join(config_.adapter.target_modules, ", "), beginning())},
                   {"steps", fmt::format("{} of about {}", data_.total_steps,
                                         trainer.max_batch_tokens
                                             ? fmt::format("{} tokens", *trainer.max_batch_tokens)
