@@ -5,6 +5,8 @@
 #include "ops/cpu/kernels.h"
 #include "ops/cpu/parallel.h"
 #include "runtime/executor/executor.h"
+#include "storage/open_source.h"
+#include "training/full_session/full_session.h"
 #include "training/lora_session/lora_session.h"
 
 namespace graft::engine {
@@ -29,6 +31,7 @@ class EngineBaseModel : public training::BaseModel {
   [[nodiscard]] const training::BaseModelInfo& info() const override { return info_; }
 
   Result<std::unique_ptr<training::Session>> open_session(const training::SessionSettings& settings) override {
+    if (settings.full) return open_full_session(settings);
     return training::make_lora_session(loaded_.decoder, settings);
   }
 
@@ -37,6 +40,13 @@ class EngineBaseModel : public training::BaseModel {
   }
 
  private:
+  // Opened before the training: what the result needs of the source must not be missed at its end.
+  Result<std::unique_ptr<training::Session>> open_full_session(const training::SessionSettings& settings) {
+    GRAFT_TRY(std::shared_ptr<const formats::ModelSource> source, storage::open_model_source(loaded_.name));
+    return training::make_full_session(
+        loaded_.decoder, {settings.optimization, settings.seed, settings.checkpointing, std::move(source)});
+  }
+
   LoadedModel loaded_;
   training::BaseModelInfo info_;
 };

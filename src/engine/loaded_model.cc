@@ -20,8 +20,15 @@ Result<storage::StoredModel> find_or_add(const storage::ModelStore& store, const
   auto found = store.find(model);
   std::error_code ignored;
   if (found.ok() || !fs::exists(model, ignored)) return found;
-  GRAFT_TRY(storage::AddedModel added, store.add(model));
-  return std::move(added.model);
+  auto added = store.add(model);
+  // The result of a training run is called "model", as every other run's: then its job's name goes before it.
+  const fs::path folder = fs::absolute(fs::path(model) / "").lexically_normal().parent_path();
+  if (!added.ok() && added.error().kind == ErrorKind::kConflict && folder.filename() == "model") {
+    auto renamed = store.add(model, folder.parent_path().filename().string() + "-model");
+    if (renamed.ok()) added = std::move(renamed);
+  }
+  if (!added.ok()) return added.error();
+  return std::move(added->model);
 }
 
 Result<std::shared_ptr<const text::ChatTemplate>> compile_template(const storage::StoredModel& model) {

@@ -6,6 +6,9 @@
 #include "ops/embedding.h"
 #include "ops/linear.h"
 #include "ops/rms_norm.h"
+#include "ops/silu_mul.h"
+#include "ops/trainable_linear.h"
+#include "ops/trainable_rms_norm.h"
 
 namespace graft::model {
 
@@ -44,21 +47,43 @@ at::Tensor Decoder::forward(std::span<const int32_t> tokens, AttentionContext& a
 
 at::Tensor Decoder::forward_embedded(at::Tensor embeddings, AttentionContext& attention,
                                      std::span<const AdapterSegment> segments, bool track) const {
-  const ops::AttentionShape shape = attention_shape();
   at::Tensor residual = std::move(embeddings);
   if (track) residual.requires_grad_(true);
-  for (int64_t i = 0; i < spec_.num_layers; ++i) {
-    const LayerWeights& layer = weights_.layers[static_cast<size_t>(i)];
-    const auto segments_of = [&](Linear which) { return lora_segments(segments, i, which); };
-    ops::NormedLinear qkv =
-        ops::normed_linear(residual, layer.attention_norm, spec_.norm_eps, layer.linears[kQkv], segments_of(kQkv));
-    const at::Tensor attended = attention.attend(i, qkv.y, shape, rope_);
-    residual = ops::linear(attended, layer.linears[kOut], segments_of(kOut), qkv.x);
-    const ops::NormedLinear gate_up =
-        ops::normed_linear(residual, layer.mlp_norm, spec_.norm_eps, layer.linears[kGateUp], segments_of(kGateUp));
-    residual = ops::silu_linear(gate_up.y, layer.linears[kDownLinear], segments_of(kDownLinear), gate_up.x);
-  }
+  for (int64_t i = 0; i < spec_.num_layers; ++i) residual = layer(i, residual, attention, segments);
   return residual;
+}
+
+at::Tensor Decoder::layer(int64_t index, const at::Tensor& residual, AttentionContext& attention,
+                          std::span<const AdapterSegment> segments) const {
+  const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+  const auto segments_of = [&](Linear which) { return lora_segments(segments, index, which); };
+  ops::NormedLinear qkv =
+      ops::normed_linear(residual, layer.attention_norm, spec_.norm_eps, layer.linears[kQkv], segments_of(kQkv));
+  const at::Tensor attended = attention.attend(index, qkv.y, attention_shape(), rope_);
+  const at::Tensor middle = ops::linear(attended, layer.linears[kOut], segments_of(kOut), qkv.x);
+  const ops::NormedLinear gate_up =
+      ops::normed_linear(middle, layer.mlp_norm, spec_.norm_eps, layer.linears[kGateUp], segments_of(kGateUp));
+  return ops::silu_linear(gate_up.y, layer.linears[kDownLinear], segments_of(kDownLinear), gate_up.x);
+}
+
+at::Tensor Decoder::trained_layer(int64_t index, const at::Tensor& residual, AttentionContext& attention,
+                                  WeightGradients& gradients, const at::Tensor& known) const {
+  const LayerWeights& layer = weights_.layers[static_cast<size_t>(index)];
+  const auto project = [&](Linear which, const at::Tensor& x, const at::Tensor& add = {}, const at::Tensor& y = {}) {
+    const auto consume = [&gradients, index, which](const at::Tensor& input, const at::Tensor& dy) {
+      gradients.linear(index, which, input, dy);
+    };
+    return ops::trainable_linear(x, layer.linears[which], consume, add, y);
+  };
+  const auto norm = [&](const at::Tensor& x, const at::Tensor& weight, WeightGradients::Norm which) {
+    const auto consume = [&gradients, index, which](const at::Tensor& dw) { gradients.norm(index, which, dw); };
+    return ops::trainable_rms_norm(x, weight, spec_.norm_eps, weights_.dtype, consume);
+  };
+  at::Tensor qkv = project(kQkv, norm(residual, layer.attention_norm, WeightGradients::Norm::kAttention));
+  const at::Tensor attended = attention.attend(index, qkv, attention_shape(), rope_);
+  const at::Tensor middle = project(kOut, attended, residual);
+  const at::Tensor gate_up = project(kGateUp, norm(middle, layer.mlp_norm, WeightGradients::Norm::kMlp));
+  return project(kDownLinear, ops::silu_mul(gate_up), middle, known);
 }
 
 at::Tensor Decoder::final_norm(const at::Tensor& rows) const {

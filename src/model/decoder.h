@@ -30,6 +30,17 @@ struct AdapterSegment {
   const Adapter* adapter = nullptr;
 };
 
+// Takes the gradients of a decoder's own weights where these are trained. Called in the backward pass, for each weight
+// when nothing of the pass reads it any more: from then on it may change.
+class WeightGradients {
+ public:
+  enum class Norm { kAttention, kMlp };
+  virtual ~WeightGradients() = default;
+  // The gradient of a fused product's weight is dy^T x: x [tokens, in], dy [tokens, out] of the model's dtype.
+  virtual void linear(int64_t layer, Linear which, const at::Tensor& x, const at::Tensor& dy) = 0;
+  virtual void norm(int64_t layer, Norm which, const at::Tensor& gradient) = 0;  // [hidden] float32
+};
+
 // The decoder of every family that ModelSpec can describe. One forward for training, serving, scoring: ragged input
 // without padding.
 class Decoder {
@@ -44,6 +55,13 @@ class Decoder {
   at::Tensor forward_embedded(at::Tensor embeddings, AttentionContext& attention,
                               std::span<const AdapterSegment> segments, bool track = false) const;
   [[nodiscard]] at::Tensor embed(std::span<const int32_t> tokens) const;  // -> [tokens, hidden] float32
+  // One layer: residual stream in, residual stream out, [tokens, hidden] float32.
+  at::Tensor layer(int64_t index, const at::Tensor& residual, AttentionContext& attention,
+                   std::span<const AdapterSegment> segments) const;
+  // The same with weights that are trained, without adapters. `known`: what the layer is known to return, in place of
+  // its last product; undefined: nothing.
+  at::Tensor trained_layer(int64_t index, const at::Tensor& residual, AttentionContext& attention,
+                           WeightGradients& gradients, const at::Tensor& known = {}) const;
   // Rows of the residual stream -> what the output projection reads, [rows, hidden] of the model's dtype.
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& rows) const;
   // -> [rows, vocab] float32, written into `out` (of at least that size).

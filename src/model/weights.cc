@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <cstring>
 
@@ -86,6 +87,12 @@ formats::DType stored_dtype(const ops::LinearWeight& weight) {
   return weight.dtype == at::kBFloat16 ? formats::DType::kBF16 : formats::DType::kF32;
 }
 
+void release_pages(const Weights& weights) {
+  if (weights.file == nullptr) return;
+  const auto bytes = weights.file->bytes();  // mapped: nothing is lost
+  madvise(const_cast<std::byte*>(bytes.data()), bytes.size(), MADV_DONTNEED);
+}
+
 Result<Weights> open_prepared(const std::filesystem::path& path, const formats::ModelSpec& spec) {
   GRAFT_TRY(auto opened, formats::SafetensorsFile::open(path));
   const auto file = std::make_shared<const formats::SafetensorsFile>(std::move(opened));
@@ -106,6 +113,7 @@ Result<Weights> open_prepared(const std::filesystem::path& path, const formats::
                                path.string(), dtype->second));
   }
   Weights weights;
+  weights.file = file;
   weights.dtype = *stored == WeightDType::kFloat32 ? at::kFloat : at::kBFloat16;
   const Reader reader(file, *stored);
   GRAFT_CHECK_OK(reader.add_part("embedding", spec.vocab_size, spec.hidden_size, weights.embedding));

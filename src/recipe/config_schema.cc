@@ -291,8 +291,11 @@ void add_data_options(std::vector<Option>& table) {
 }
 
 void add_adapter_options(std::vector<Option>& table) {
-  table.push_back(
-      row("adapter.type", GRAFT_FIELD(adapter.type), "The kind of adapter. Required.", {.choices = {"lora"}}));
+  table.push_back(row("adapter.type", GRAFT_FIELD(adapter.type),
+                      "The kind of adapter. Required. `full`: none; all weights are trained, see \"Training all "
+                      "weights\" below, and the other keys of this section are refused.",
+                      {.choices = {"lora", "full"}}));
+  const size_t first = table.size();
   table.push_back(row("adapter.r", GRAFT_FIELD(adapter.r), "Rank.", {.bounds = NumberBounds{.min = 1, .max = 4096}}));
   table.push_back(row("adapter.alpha", GRAFT_FIELD(adapter.alpha),
                       "Scale: the update is multiplied by alpha / r. Null: 2 r.", {.bounds = kPositive}));
@@ -321,20 +324,23 @@ void add_adapter_options(std::vector<Option>& table) {
   table.push_back(row("adapter.loraplus_lr_ratio", GRAFT_FIELD(adapter.loraplus_lr_ratio),
                       "LoRA+: the learning rate of B is this times learning_rate (16, say).",
                       {.from_graft = true, .bounds = kPositive}));
+  for (size_t i = first; i < table.size(); ++i) {
+    table[i].applies = [](const TrainingConfig& c) { return !trains_all_weights(c.adapter); };
+  }
 }
 
 void add_trainer_options(std::vector<Option>& table) {
   table.push_back(row("trainer.type", GRAFT_FIELD(trainer.type), "The method.", {.choices = {"finetune"}}));
   table.push_back(row("trainer.dtype", GRAFT_FIELD(trainer.dtype),
-                      "Type of the frozen weights and the activations. The adapter itself is float32. int8 and int4: "
+                      "Type of the weights and the activations. The adapter itself is float32. int8 and int4: frozen "
                       "weights of so many bits (QLoRA), activations between the products in bfloat16.",
                       {.from_graft = true, .choices = {"bfloat16", "float32", "int8", "int4"}}));
   table.push_back(row("trainer.epochs", GRAFT_FIELD(trainer.epochs), "Passes over the training rows.",
                       {.bounds = NumberBounds{.min = 1, .max = 1e6}}));
   table.push_back(row("trainer.train_steps", GRAFT_FIELD(trainer.train_steps),
                       "Optimizer steps; wins over epochs. Null: as many as the epochs hold.", {.bounds = kAtLeastOne}));
-  table.push_back(
-      row("trainer.learning_rate", GRAFT_FIELD(trainer.learning_rate), "Highest learning rate.", {.bounds = kRatio}));
+  table.push_back(row("trainer.learning_rate", GRAFT_FIELD(trainer.learning_rate),
+                      "Highest learning rate. Training all weights: 2e-5 where it is left out.", {.bounds = kRatio}));
   table.push_back(row("trainer.max_batch_tokens", GRAFT_FIELD(trainer.max_batch_tokens),
                       "Tokens of an optimizer step: rows are packed until the next one would not fit. 2048 where no "
                       "other step size is given.",
@@ -380,7 +386,18 @@ void add_trainer_options(std::vector<Option>& table) {
                       "say); 0: none.",
                       {.from_graft = true, .bounds = kAtLeastZero}));
   table.push_back(row("trainer.gradient_clipping.clipglobalnorm", GRAFT_FIELD(trainer.clipglobalnorm),
-                      "Largest norm of a step's gradient; null: no clipping.", {.bounds = kPositive}));
+                      "Largest norm of a step's gradient; null: no clipping. Not for training all weights, where it "
+                      "is null.",
+                      {.bounds = kPositive}));
+  table.push_back(row("trainer.gradient_clipping.clipnorm", GRAFT_FIELD(trainer.clipnorm),
+                      "Training all weights: largest norm of each parameter's gradient, which is computed twice for "
+                      "it; null: no clipping.",
+                      {.bounds = kPositive}));
+  table.push_back(row("trainer.enable_gradient_checkpointing", GRAFT_FIELD(trainer.enable_gradient_checkpointing),
+                      "Activation checkpointing: the forward pass keeps the input of each layer alone, the backward "
+                      "pass runs the layer again. Less memory, the same results, about a third more work. Null or "
+                      "`auto`: where the memory would not suffice without.",
+                      {.may_be_auto = true}));
 }
 
 // A key that some kinds of decay have.
@@ -559,7 +576,6 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"trainer.should_shuffle", {"true"}, "the order is always shuffled, by random_seed"},
       {"trainer.evaluate_training_set", {"false"}, "not supported; the training loss is reported at every step"},
       {"trainer.skip_all_evaluation", {"false"}, "not supported; use split probabilities without a validation share"},
-      {"trainer.enable_gradient_checkpointing", {"false"}, "not supported; lower trainer.max_micro_batch_tokens"},
       {"trainer.use_mixed_precision", {"false"}, "not used; trainer.dtype chooses the precision"},
       {"trainer.compile", {"false"}, "not supported"},
       {"trainer.enable_profiling", {"false"}, "not supported"},
@@ -569,7 +585,6 @@ std::span<const UnsupportedOption> unsupported_options() {
       {"trainer.validation_field", {}, "not supported; there is one output, and validation_metric decides"},
       {"trainer.bucketing_field", {}, "not used; batches are packed by length"},
       {"trainer.increase_batch_size_on_plateau", {"0"}, "not supported"},
-      {"trainer.gradient_clipping.clipnorm", {}, "not supported; use clipglobalnorm"},
       {"trainer.gradient_clipping.clipvalue", {}, "not supported; use clipglobalnorm"},
       {"trainer.optimizer.amsgrad", {"false"}, "not supported"},
       {"trainer.optimizer.block_wise", {"true"}, "8-bit moments always have a scale for each 256 of them"},

@@ -150,6 +150,21 @@ Where graft differs from Ludwig, results included:
 
 )";
 
+constexpr const char* kFull = R"(## Training all weights
+
+`adapter: {type: full}` trains the model itself; the result is a model, `model/` in the job's directory. Its memory is
+little more than the weights and two bytes for each of them:
+
+- Weights stay in `trainer.dtype`. bfloat16 ones are changed in place with stochastic rounding: up or down by chance, so
+  that small updates count on average. float32 ones are plain.
+- `trainer.optimizer.type` is `adamw_8bit` by default; `adamw` keeps float32 moments.
+- Gradients are applied during the backward pass and freed at once. So a step is one pass: no accumulation, and
+  `max_micro_batch_tokens` is the step's size; and the norm of all gradients is known too late to clip by it: none by
+  default, `gradient_clipping.clipnorm` for each parameter's own.
+- `trainer.enable_gradient_checkpointing` makes room for long rows and large steps.
+
+)";
+
 constexpr const char* kRows = R"(## Rows
 
 | `row_format` | columns | what is learned, after what |
@@ -243,7 +258,7 @@ std::string config_schema_markdown() {
     }
     add(option);
   }
-  text += "\n" + std::string(kRows);
+  text += "\n" + std::string(kFull) + kRows;
   text += "\n## Known to Ludwig, refused here\n\n| key | accepted values, without effect | why |\n|---|---|---|\n";
   for (const UnsupportedOption& option : unsupported_options()) {
     std::string harmless = "null";

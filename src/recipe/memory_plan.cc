@@ -46,19 +46,25 @@ int64_t saved_per_token(const MemoryInputs& inputs) {
   int64_t elements = heads;                    // rotated q, k, v
   elements += spec.num_heads * spec.head_dim;  // attended values
   elements += 2 * spec.intermediate_size;      // gate and up
-  if (adapted.attention) elements += spec.hidden_size;
-  if (adapted.mlp) elements += spec.hidden_size;
-  if (adapted.down) elements += spec.intermediate_size;
+  if (adapted.attention || inputs.full) elements += spec.hidden_size;
+  if (adapted.mlp || inputs.full) elements += spec.hidden_size;
+  if (adapted.down || inputs.full) elements += spec.intermediate_size;
   int64_t ranks = 0;
   for (const auto& slot : inputs.slots) ranks += slot.r;
-  return spec.num_layers * (floats * kFloat + elements * inputs.dtype_bytes) + ranks * kFloat;
+  const int64_t layer = floats * kFloat + elements * inputs.dtype_bytes;
+  if (!inputs.checkpointing) return spec.num_layers * layer + ranks * kFloat;
+  const int64_t layers = std::max<int64_t>(spec.num_layers, 1);
+  return spec.num_layers * spec.hidden_size * kFloat + layer + ranks * kFloat / layers;
 }
 
 // What the layer at work needs on top: the widest pair of a gradient and what it is computed from, and the residual's
 // gradient.
 int64_t working_per_token(const MemoryInputs& inputs) {
   const auto& spec = inputs.spec;
-  return 4 * spec.intermediate_size * inputs.dtype_bytes + 3 * spec.hidden_size * kFloat;
+  const int64_t gradients = 4 * spec.intermediate_size * inputs.dtype_bytes + 3 * spec.hidden_size * kFloat;
+  // The operands of a weight's gradient, in the kernels' order.
+  const int64_t operands = inputs.full ? (2 * spec.intermediate_size + spec.hidden_size) * inputs.dtype_bytes : 0;
+  return gradients + operands;
 }
 
 std::string human(int64_t bytes) {
@@ -86,22 +92,38 @@ MemoryPlan plan_memory(const MemoryInputs& inputs) {
   const int64_t parameters = adapter_parameters(inputs.slots);
   MemoryPlan plan;
   plan.micro_batch_tokens = inputs.micro_batch_tokens;
+  plan.checkpointing = inputs.checkpointing;
+  plan.one_pass = inputs.full;
   plan.bytes_per_token = saved_per_token(inputs) + working_per_token(inputs);
   // Final norm, its gradient, and the logits of one chunk with their gradient.
   const int64_t output = 2 * inputs.micro_batch_tokens * spec.hidden_size * kFloat +
                          2 * inputs.engine.logit_rows * spec.vocab_size * kFloat;
   const int64_t cache =
       inputs.sample_tokens * spec.num_layers * 2 * spec.num_kv_heads * spec.head_dim * inputs.dtype_bytes;
+  const auto weights = static_cast<int64_t>(static_cast<double>(spec.parameter_count()) * inputs.weight_bytes);
+  const MemoryItem trained =
+      inputs.full ? MemoryItem{"optimizer", spec.parameter_count() * inputs.optimizer_bytes}
+                  : MemoryItem{"adapter, gradients, optimizer",
+                               parameters * (2 * kFloat + inputs.optimizer_bytes + 2 * inputs.dtype_bytes)};
   plan.items = {
-      {"base weights", static_cast<int64_t>(static_cast<double>(spec.parameter_count()) * inputs.weight_bytes)},
-      {"adapter, gradients, optimizer", parameters * (2 * kFloat + inputs.optimizer_bytes + 2 * inputs.dtype_bytes)},
-      {fmt::format("activations of {} tokens", inputs.micro_batch_tokens),
+      {inputs.full ? "weights" : "base weights", weights},
+      trained,
+      {fmt::format("activations of {} tokens{}", inputs.micro_batch_tokens,
+                   inputs.checkpointing ? ", checkpointed" : ""),
        inputs.micro_batch_tokens * plan.bytes_per_token},
       {"output layer and loss", output},
       {"cache for samples", cache},
       {"program", inputs.engine.fixed_bytes},
   };
   return plan;
+}
+
+MemoryPlan choose_plan(MemoryInputs inputs, std::optional<bool> wanted, std::optional<int64_t> available) {
+  inputs.checkpointing = wanted.value_or(false);
+  MemoryPlan plan = plan_memory(inputs);
+  if (wanted || check_memory(plan, available).ok()) return plan;
+  inputs.checkpointing = true;
+  return plan_memory(inputs);
 }
 
 int64_t largest_micro_batch(const TrainerConfig& trainer, int64_t longest_row) {
@@ -114,7 +136,7 @@ int64_t largest_micro_batch(const TrainerConfig& trainer, int64_t longest_row) {
 std::string memory_table(const MemoryPlan& plan, std::optional<int64_t> available) {
   std::string table;
   const auto line = [&](const std::string& name, const std::string& value) {
-    table += fmt::format("  {:<32}{:>10}\n", name, value);
+    table += fmt::format("  {:<40}{:>10}\n", name, value);
   };
   for (const auto& item : plan.items) line(item.name, human(item.bytes));
   line("total", human(plan.total()));
@@ -129,11 +151,16 @@ Status check_memory(const MemoryPlan& plan, std::optional<int64_t> available) {
   const int64_t tokens = plan.bytes_per_token > 0 ? room / plan.bytes_per_token : 0;
   const std::string needs =
       fmt::format("needs about {} of memory, {} are available", human(plan.total()), human(*available));
-  if (tokens < 64) return unsupported(needs + "; use a smaller base model, or a machine with more memory");
-  return unsupported(
-      fmt::format("{}; set trainer.max_micro_batch_tokens to {} or less (and where rows are longer, "
-                  "preprocessing.global_max_sequence_length)",
-                  needs, tokens / 64 * 64));
+  const std::string checkpointing =
+      plan.checkpointing ? "" : "leave trainer.enable_gradient_checkpointing on auto, or ";
+  if (tokens < 64) {
+    return unsupported(
+        fmt::format("{}; {}use a smaller base model, or a machine with more memory", needs, checkpointing));
+  }
+  return unsupported(fmt::format(
+      "{}; {}set trainer.{} to {} or less (and where rows are longer, "
+      "preprocessing.global_max_sequence_length)",
+      needs, checkpointing, plan.one_pass ? "max_batch_tokens" : "max_micro_batch_tokens", tokens / 64 * 64));
 }
 
 }  // namespace graft::recipe

@@ -23,6 +23,8 @@ struct EngineMemory {
 struct MemoryInputs {
   formats::ModelSpec spec;
   std::vector<formats::AdapterSlot> slots;  // formats::adapter_slots
+  bool full = false;                        // all weights are trained: no slots
+  bool checkpointing = false;               // layers keep their input alone until the backward pass
   int64_t dtype_bytes = 2;                  // of activations and the adapter's packed factors
   double weight_bytes = 2;                  // of each base weight: less than 2 where they are quantised
   int64_t optimizer_bytes = 8;              // for each trained parameter (optimizer_config.h)
@@ -43,13 +45,19 @@ struct MemoryPlan {
   std::vector<MemoryItem> items;
   int64_t micro_batch_tokens = 0;
   int64_t bytes_per_token = 0;  // of a micro-batch
+  bool checkpointing = false;
+  bool one_pass = false;  // a step is one micro-batch
 
   [[nodiscard]] int64_t total() const;
 };
 
-// Estimated peak of a LoRA run, item by item. The base weights count in full though they are mapped and shared: a run
-// that has to read them from the disk over and over does not get anywhere.
+// Estimated peak of a run, item by item. The base weights count in full though they are mapped and shared: a run that
+// has to read them from the disk over and over does not get anywhere. Where all weights are trained, these count in
+// their place: the mapped ones are read at the beginning and the end.
 MemoryPlan plan_memory(const MemoryInputs& inputs);
+
+// The plan without checkpointing where that fits, else with it; `wanted` decides where it is given.
+MemoryPlan choose_plan(MemoryInputs inputs, std::optional<bool> wanted, std::optional<int64_t> available);
 
 // Tokens of the largest micro-batch that these rows can make.
 int64_t largest_micro_batch(const TrainerConfig& trainer, int64_t longest_row);

@@ -92,6 +92,37 @@ TEST(MemoryPlan, WithoutAdaptersOnAnInputTheInputIsNotKept) {
   EXPECT_LT(plan_memory(attention).bytes_per_token, plan_memory(all).bytes_per_token);
 }
 
+TEST(MemoryPlan, CheckpointingIsChosenWhereNothingElseFits) {
+  const MemoryInputs one = inputs(8192);
+  const int64_t without = plan_memory(one).total();
+  EXPECT_FALSE(choose_plan(one, {}, without).checkpointing);
+  EXPECT_FALSE(choose_plan(one, {}, std::nullopt).checkpointing);
+  const MemoryPlan tight = choose_plan(one, {}, without - 1);
+  EXPECT_TRUE(tight.checkpointing);
+  EXPECT_LT(tight.total(), without / 2);
+  EXPECT_THAT(memory_table(tight, {}), HasSubstr("checkpointed"));
+  EXPECT_TRUE(choose_plan(one, true, without).checkpointing);
+  const MemoryPlan refused = choose_plan(one, false, without - 1);
+  EXPECT_FALSE(refused.checkpointing);
+  EXPECT_THAT(check_memory(refused, without - 1).error().message,
+              HasSubstr("leave trainer.enable_gradient_checkpointing on auto, or set trainer.max_micro_batch_tokens"));
+}
+
+TEST(MemoryPlan, TrainingAllWeightsNeedsLittleMoreThanThem) {
+  MemoryInputs full = inputs(2048);
+  full.slots.clear();
+  full.full = true;
+  full.optimizer_bytes = 2;
+  const MemoryPlan plan = choose_plan(full, true, std::nullopt);
+  EXPECT_EQ(bytes_of(plan, "weights"), 134515008LL * 2);
+  EXPECT_EQ(bytes_of(plan, "optimizer"), 134515008LL * 2);
+  EXPECT_LT(plan.total(), int64_t{1200} << 20);
+  full.micro_batch_tokens = 8192;
+  EXPECT_LT(choose_plan(full, true, std::nullopt).total(), int64_t{4} << 30);
+  const Status refused = check_memory(choose_plan(full, {}, int64_t{1} << 30), int64_t{1} << 30);
+  EXPECT_THAT(refused.error().message, HasSubstr("set trainer.max_batch_tokens to"));
+}
+
 TEST(MemoryPlan, TheLargestMicroBatchFollowsFromTheStep) {
   TrainerConfig trainer;
   trainer.max_micro_batch_tokens = 4096;

@@ -198,6 +198,71 @@ void check_metric(ConfigReader& section, const std::string& key, const std::stri
       key, fmt::format("'{}' is no metric, and no Python file (.py){}", printable(name, 60), suggestion(name, known)));
 }
 
+// What training all weights cannot have, and what it has in place of the other keys' defaults. Gradients are applied
+// in the backward pass, so a step is one pass, and the norm of all of them is known too late.
+class FullTraining {
+ public:
+  FullTraining(ConfigReader& root, TrainingConfig& config)
+      : config_(config), trainer_(root.section("trainer")), adapter_(root.section("adapter")) {}
+
+  // Before keys are resolved.
+  void apply_defaults() {
+    TrainerConfig& c = config_.trainer;
+    if (!trainer_.has("learning_rate")) c.learning_rate = kFullLearningRate;
+    if (!trainer_.section("optimizer").has("type")) c.optimizer.type = "adamw_8bit";
+    if (!trainer_.section("gradient_clipping").has("clipglobalnorm")) c.clipglobalnorm.reset();
+    config_.adapter = AdapterConfig{};
+    config_.adapter.type = "full";
+  }
+
+  void check() {
+    for (const Option& option : options()) {
+      if (!option.path.starts_with("adapter.") || option.path == "adapter.type") continue;
+      const std::string key = option.path.substr(option.path.find('.') + 1);
+      if (adapter_.has(key) && !adapter_.is_null(key)) adapter_.fail(key, "belongs to type: lora");
+    }
+    const TrainerConfig& c = config_.trainer;
+    if (c.dtype == "int8" || c.dtype == "int4" || config_.quantization_bits) {
+      trainer_.fail("dtype", "quantised weights cannot be trained: use bfloat16 or float32, or adapter.type: lora");
+    }
+    if (!c.optimizer.type.starts_with("adam")) {
+      trainer_.section("optimizer").fail("type", "training all weights has adamw_8bit and adamw");
+    }
+    if (c.neftune_noise_alpha > 0) trainer_.fail("neftune_noise_alpha", "belongs to adapter.type: lora");
+    if (c.ema_decay > 0) trainer_.fail("ema_decay", "an average would be another copy of all weights: leave it 0");
+    if (c.clipglobalnorm) {
+      trainer_.section("gradient_clipping")
+          .fail("clipglobalnorm",
+                "gradients are applied during the backward pass, before their norm is known: use clipnorm, which "
+                "clips each parameter's, or null, or adapter.type: lora");
+    }
+    if (c.gradient_accumulation_steps.value_or(1) > 1) {
+      trainer_.fail("gradient_accumulation_steps",
+                    "gradients are applied during the backward pass, not accumulated: a step is one pass over "
+                    "max_batch_tokens or batch_size; enable_gradient_checkpointing makes room for larger ones");
+    }
+  }
+
+  // When the step's size is known: it is one micro-batch.
+  void resolve_micro_batch() {
+    TrainerConfig& c = config_.trainer;
+    const int64_t whole = c.max_batch_tokens.value_or(kMostTokens);
+    if (trainer_.has("max_micro_batch_tokens") && c.max_micro_batch_tokens < whole) {
+      trainer_.fail("max_micro_batch_tokens",
+                    "gradients are applied during the backward pass, not accumulated over several: leave it out, or "
+                    "make it as large as max_batch_tokens");
+    }
+    c.max_micro_batch_tokens = whole;
+  }
+
+ private:
+  static constexpr double kFullLearningRate = 2e-5;
+  static constexpr int64_t kMostTokens = int64_t{1} << 24;
+
+  TrainingConfig& config_;
+  ConfigReader trainer_, adapter_;
+};
+
 void check_trainer(ConfigReader& root, TrainingConfig& config) {
   ConfigReader trainer = root.section("trainer");
   if (config.trainer.steps_per_checkpoint > 0 && config.trainer.checkpoints_per_epoch > 0) {
@@ -230,8 +295,9 @@ void resolve_quantization(ConfigReader& root, TrainingConfig& config) {
 void resolve_adapter(ConfigReader& root, AdapterConfig& adapter) {
   ConfigReader section = root.section("adapter");
   if (!section.has("type")) {
-    root.fail("adapter", "is required (adapter: {type: lora}): training all weights is not supported");
+    root.fail("adapter", "is required: {type: lora}, or {type: full} to train all weights");
   }
+  if (trains_all_weights(adapter)) return;
   const auto& modules = adapter.target_modules;
   if (modules.size() > 1 && std::find(modules.begin(), modules.end(), "all-linear") != modules.end()) {
     section.fail("target_modules", "all-linear stands alone: it names every linear layer");
@@ -277,10 +343,21 @@ Result<TrainingConfig> read_training_config(const ConfigTree& tree) {
   }
   for (const UnsupportedOption& option : unsupported_options()) refuse_unsupported(root, option);
   apply_null_sections(root, config);
+  FullTraining full(root, config);
+  const bool trains_all = trains_all_weights(config.adapter);
+  if (trains_all) {
+    full.apply_defaults();
+    full.check();
+  } else if (config.trainer.clipnorm) {
+    root.section("trainer")
+        .section("gradient_clipping")
+        .fail("clipnorm", "belongs to adapter.type: full; use clipglobalnorm");
+  }
   check_data(root, config);
   check_trainer(root, config);
   resolve_quantization(root, config);
   resolve_step_size(root, config.trainer);
+  if (trains_all) full.resolve_micro_batch();
   resolve_adapter(root, config.adapter);
   GRAFT_CHECK_OK(root.finish());
   return config;

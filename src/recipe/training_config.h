@@ -44,7 +44,7 @@ struct PreprocessingConfig {
 using NamedNumbers = std::vector<std::pair<std::string, double>>;
 
 struct AdapterConfig {
-  std::string type = "lora";
+  std::string type = "lora";  // or full: no adapter, all weights are trained; then the other keys mean nothing
   int64_t r = 8;
   std::optional<double> alpha;  // set by resolution: 2 r
   double dropout = 0.05;
@@ -122,6 +122,8 @@ struct TrainerConfig {
   double ema_decay = 0.0;                      // of a moving average of the adapter; 0: none
   int64_t keep_checkpoints = 2;                // the newest; the best is kept beside them
   std::optional<double> clipglobalnorm = 0.5;  // key gradient_clipping.clipglobalnorm; null: no clipping
+  std::optional<double> clipnorm;              // key gradient_clipping.clipnorm, of each parameter; adapter.type full
+  std::optional<bool> enable_gradient_checkpointing;  // null: where it would not fit otherwise
   bool operator==(const TrainerConfig&) const = default;
 };
 
@@ -143,6 +145,8 @@ struct LoggingConfig {
   std::string mlflow_experiment = "graft";
   bool operator==(const LoggingConfig&) const = default;
 };
+
+inline bool trains_all_weights(const AdapterConfig& adapter) { return adapter.type == "full"; }
 
 // One fine-tuning run, as declared. The spelling and the defaults are Ludwig's; docs/config-reference.md lists every
 // key, and where graft differs.

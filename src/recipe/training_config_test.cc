@@ -271,6 +271,50 @@ TEST(TrainingConfig, WhatCannotBeHonouredIsRefusedNotIgnored) {
   }
 }
 
+constexpr std::string_view kFull = "model_type: llm\nbase_model: smol\nadapter: {type: full}\n";
+
+TEST(TrainingConfig, TrainingAllWeightsHasDefaultsOfItsOwn) {
+  const auto config = read(kFull);
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_TRUE(trains_all_weights(config->adapter));
+  EXPECT_EQ(config->trainer.learning_rate, 2e-5);
+  EXPECT_EQ(config->trainer.optimizer.type, "adamw_8bit");
+  EXPECT_EQ(config->trainer.clipglobalnorm, std::nullopt);
+  EXPECT_EQ(config->trainer.max_micro_batch_tokens, 2048);
+  EXPECT_EQ(config->trainer.enable_gradient_checkpointing, std::nullopt);
+  const auto again = read(to_yaml(*config));
+  ASSERT_TRUE(again.ok()) << again.error().message;
+  EXPECT_TRUE(*again == *config);
+  EXPECT_THAT(to_yaml(*config), Not(HasSubstr("target_modules")));
+
+  const auto chosen = read(kFull, {"trainer.learning_rate=1e-4", "trainer.optimizer.type=adamw", "trainer.batch_size=4",
+                                   "trainer.gradient_clipping.clipnorm=1", "trainer.dtype=float32",
+                                   "trainer.enable_gradient_checkpointing=true"});
+  ASSERT_TRUE(chosen.ok()) << chosen.error().message;
+  EXPECT_EQ(chosen->trainer.learning_rate, 1e-4);
+  EXPECT_EQ(chosen->trainer.clipnorm, 1.0);
+  EXPECT_EQ(chosen->trainer.enable_gradient_checkpointing, true);
+  EXPECT_EQ(chosen->trainer.max_micro_batch_tokens, 1 << 24);  // a step of rows is one pass, however long they are
+}
+
+TEST(TrainingConfig, WhatTrainingAllWeightsCannotHaveIsRefusedWithAlternatives) {
+  const std::string full(kFull);
+  EXPECT_THAT(error_of(full, {"trainer.gradient_clipping.clipglobalnorm=1"}),
+              HasSubstr("use clipnorm, which clips each parameter's, or null"));
+  EXPECT_EQ(error_of(full, {"trainer.gradient_clipping.clipglobalnorm=null"}), "no error");
+  EXPECT_THAT(error_of(full, {"trainer.batch_size=2", "trainer.gradient_accumulation_steps=4"}),
+              HasSubstr("a step is one pass over max_batch_tokens or batch_size"));
+  EXPECT_THAT(error_of(full, {"trainer.max_micro_batch_tokens=512"}), HasSubstr("as large as max_batch_tokens"));
+  EXPECT_THAT(error_of(full, {"trainer.dtype=int8"}), HasSubstr("quantised weights cannot be trained"));
+  EXPECT_THAT(error_of(full, {"quantization.bits=4"}), HasSubstr("quantised weights cannot be trained"));
+  EXPECT_THAT(error_of(full, {"trainer.optimizer.type=muon"}), HasSubstr("adamw_8bit and adamw"));
+  EXPECT_THAT(error_of(full, {"trainer.ema_decay=0.9"}), HasSubstr("another copy of all weights"));
+  EXPECT_THAT(error_of(full, {"adapter.r=8"}), HasSubstr("adapter.r: belongs to type: lora"));
+  EXPECT_THAT(error_of(std::string(kMinimal), {"trainer.gradient_clipping.clipnorm=1"}),
+              HasSubstr("use clipglobalnorm"));
+  EXPECT_EQ(error_of(std::string(kMinimal), {"trainer.enable_gradient_checkpointing=auto"}), "no error");
+}
+
 // A random value that the option accepts, in the shape that a config file has it.
 ConfigNode random_value(const Option& option, PhiloxStream& random) {
   if (option.nullable && random.below(4) == 0) return {};

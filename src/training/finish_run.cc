@@ -11,47 +11,59 @@
 #include "training/classifier_run.h"
 #include "training/generate_all.h"
 #include "training/model_card.h"
+#include "training/session_engine.h"
 #include "training/verb.h"
 
 namespace graft::training {
 namespace {
 
-constexpr const char* kAdapterId = "trained";
 constexpr size_t kSamples = 4;
 constexpr size_t kCertified = 8;
 
-Result<std::unique_ptr<serving::Engine>> open_engine(Session& session, const FinishedRun& run) {
-  GRAFT_TRY(auto weights, session.snapshot());
-  GRAFT_TRY(auto model, session.step_model(run.data.sample_tokens));
-  auto engine = serving::Engine::create(std::move(model), run.base.tokenizer, run.base.spec.eos_token_ids,
-                                        serving::EngineLimits{});
-  engine->add_adapter(kAdapterId, std::move(weights));
-  return engine;
+const char* kind_of_result(const FinishedRun& run) {
+  return recipe::trains_all_weights(run.config.adapter) ? "model" : "adapter";
 }
 
-serving::GenerationRequest sample_request(const SamplePrompt& prompt, int64_t max_new_tokens, const char* adapter) {
-  serving::GenerationRequest request;
-  request.prompt = prompt.tokens;
-  request.max_new_tokens = static_cast<int32_t>(max_new_tokens);
-  request.adapter.id = adapter;
-  return request;
-}
-
-Result<std::vector<Sample>> make_samples(serving::Engine& engine, const FinishedRun& run) {
+// Prompts that fit.
+std::vector<const SamplePrompt*> sample_prompts(const serving::Engine& engine, const FinishedRun& run) {
   std::vector<const SamplePrompt*> asked;
-  std::vector<serving::GenerationRequest> requests;
   for (const SamplePrompt& prompt : run.data.prompts) {
     const int64_t room = engine.limits().max_total_tokens - static_cast<int64_t>(prompt.tokens.size());
-    if (asked.size() == kSamples || room < 1 || prompt.tokens.empty()) continue;
-    const int64_t answer = std::min(run.config.generation.max_new_tokens, room);
-    asked.push_back(&prompt);
-    requests.push_back(sample_request(prompt, answer, ""));
-    requests.push_back(sample_request(prompt, answer, kAdapterId));
+    if (asked.size() < kSamples && room > 0 && !prompt.tokens.empty()) asked.push_back(&prompt);
+  }
+  return asked;
+}
+
+Result<std::vector<std::string>> answers(serving::Engine& engine, const std::string& adapter, const FinishedRun& run) {
+  std::vector<serving::GenerationRequest> requests;
+  for (const SamplePrompt* prompt : sample_prompts(engine, run)) {
+    const int64_t room = engine.limits().max_total_tokens - static_cast<int64_t>(prompt->tokens.size());
+    serving::GenerationRequest request;
+    request.prompt = prompt->tokens;
+    request.max_new_tokens = static_cast<int32_t>(std::min(run.config.generation.max_new_tokens, room));
+    request.adapter.id = adapter;
+    requests.push_back(std::move(request));
   }
   GRAFT_TRY(const auto results, generate_all(engine, std::move(requests), {}));
+  std::vector<std::string> texts;
+  for (const serving::GenerationResult& result : results) texts.push_back(result.text);
+  return texts;
+}
+
+// What the base says, by an engine of its own where the model itself was trained.
+Result<std::vector<std::string>> base_answers(Session& session, serving::Engine& engine, const FinishedRun& run) {
+  if (!session.is_full()) return answers(engine, "", run);
+  GRAFT_TRY(const auto base, open_base_engine(session, run.base, run.data.sample_tokens));
+  return answers(*base, "", run);
+}
+
+Result<std::vector<Sample>> make_samples(Session& session, const SessionEngine& trained, const FinishedRun& run) {
+  GRAFT_TRY(const std::vector<std::string> before, base_answers(session, *trained.engine, run));
+  GRAFT_TRY(const std::vector<std::string> after, answers(*trained.engine, trained.adapter, run));
+  const std::vector<const SamplePrompt*> asked = sample_prompts(*trained.engine, run);
   std::vector<Sample> samples;
   for (size_t i = 0; i < asked.size(); ++i) {
-    samples.push_back({asked[i]->prompt, asked[i]->reference, results[2 * i].text, results[2 * i + 1].text});
+    samples.push_back({asked[i]->prompt, asked[i]->reference, before[i], after[i]});
   }
   return samples;
 }
@@ -72,8 +84,8 @@ std::string describe_outcome(const FinishedRun& run) {
                                  run.outcome == TrainOutcome::kStoppedEarly ? "Stopped early" : "Finished",
                                  run.state.step, run.state.epoch);
   if (run.kept_step != run.state.step) {
-    text +=
-        fmt::format(" The adapter holds the parameters of step {}, which had the best validation loss.", run.kept_step);
+    text += fmt::format(" The {} holds the parameters of step {}, which had the best validation loss.",
+                        kind_of_result(run), run.kept_step);
   }
   return text;
 }
@@ -111,7 +123,8 @@ std::string remark(const FinishedRun& run, const RunResult& result) {
         result.certificate.largest_difference, result.certificate.tolerance, run.base.dtype);
   }
   if (!result.samples.empty() && !run.data.samples_are_held_out) {
-    return "There are no validation rows: the samples are rows that the adapter was trained on.";
+    return fmt::format("There are no validation rows: the samples are rows that the {} was trained on.",
+                       kind_of_result(run));
   }
   return "";
 }
@@ -160,19 +173,28 @@ double tokens_per_second(const History& history) {
   return seconds > 0 ? tokens / seconds : 0;
 }
 
-Status fill_adapter(const fs::path& path, Session& session, const FinishedRun& run, RunResult& result) {
+// The file that stands for the weights in a certificate.
+fs::path weights_file(const fs::path& path, const Session& session) {
+  if (!session.is_full()) return path / "adapter_model.safetensors";
+  const fs::path whole = path / "model.safetensors";
+  return fs::exists(whole) ? whole : path / "model.safetensors.index.json";
+}
+
+Status fill_result(const fs::path& path, Session& session, const FinishedRun& run, RunResult& result) {
   GRAFT_CHECK_OK(session.save_adapter(path.string()));
-  GRAFT_TRY(const std::string digest, sha256_file(path / "adapter_model.safetensors"));
+  GRAFT_TRY(const std::string digest, sha256_file(weights_file(path, session)));
   {
-    GRAFT_TRY(const auto engine, open_engine(session, run));
-    GRAFT_TRY(result.samples, classifies(run) ? class_samples(*engine, kAdapterId, run.data.prompts, kSamples)
-                                              : make_samples(*engine, run));
+    GRAFT_TRY(const SessionEngine trained, open_session_engine(session, run.base, run.data.sample_tokens));
+    serving::Engine& engine = *trained.engine;
+    GRAFT_TRY(result.samples, classifies(run) ? class_samples(engine, trained.adapter, run.data.prompts, kSamples)
+                                              : make_samples(session, trained, run));
     const CertificateSubject subject{
         run.base.name, run.base.digest, run.base.dtype, digest, run.state.environment.build, run.state.environment.isa};
     GRAFT_TRY(result.certificate,
-              make_certificate(session, *engine, kAdapterId, certified_texts(*engine, run), subject));
+              make_certificate(session, engine, trained.adapter, certified_texts(engine, run), subject));
     if (classifies(run)) {
-      GRAFT_CHECK_OK(certify_classes(session, *engine, kAdapterId, certified_texts(*engine, run), result.certificate));
+      GRAFT_CHECK_OK(
+          certify_classes(session, engine, trained.adapter, certified_texts(engine, run), result.certificate));
     }
   }
   if (classifies(run) && !run.data.validation.empty()) {
@@ -192,8 +214,8 @@ Result<RunResult> finish_run(Session& session, JobDirectory& directory, const Fi
   RunResult result;
   GRAFT_TRY(result.history, read_history(directory.path() / "events.jsonl"));
   result.tokens_per_second = tokens_per_second(result.history);
-  GRAFT_CHECK_OK(
-      directory.write_adapter([&](const fs::path& path) { return fill_adapter(path, session, run, result); }));
+  const auto fill = [&](const fs::path& path) { return fill_result(path, session, run, result); };
+  GRAFT_CHECK_OK(session.is_full() ? directory.write_model(fill) : directory.write_adapter(fill));
   return result;
 }
 

@@ -33,7 +33,8 @@ struct RunResult {
 };
 
 // Asks base and result about the examples, writes the certificate, and publishes adapter/: the PEFT files, config.yaml,
-// certificate.json, README.md (a model card) and report.html, all of it or nothing.
+// certificate.json, README.md (a model card) and report.html, all of it or nothing. Where all weights were trained it
+// is model/, with the files of a Hugging Face directory in place of PEFT's.
 Result<RunResult> finish_run(Session& session, JobDirectory& directory, const FinishedRun& run);
 
 }  // namespace graft::training

@@ -5,24 +5,12 @@
 
 #include "serving/engine.h"
 #include "training/generate_all.h"
+#include "training/session_engine.h"
 
 namespace graft::training {
-namespace {
-
-constexpr const char* kAdapterId = "evaluated";
-
-Result<std::unique_ptr<serving::Engine>> open_engine(Session& session, const BaseModelInfo& base, int32_t kv_tokens) {
-  GRAFT_TRY(auto weights, session.snapshot());
-  GRAFT_TRY(auto model, session.step_model(kv_tokens));
-  auto engine = serving::Engine::create(std::move(model), base.tokenizer, base.spec.eos_token_ids, {});
-  engine->add_adapter(kAdapterId, std::move(weights));
-  return engine;
-}
-
-}  // namespace
-
 Result<std::optional<MetricValues>> GeneratedEvaluation::operator()(Session& session, const std::atomic<bool>& stop) {
-  GRAFT_TRY(const auto engine, open_engine(session, base_, data_.sample_tokens));
+  GRAFT_TRY(const SessionEngine opened, open_session_engine(session, base_, data_.sample_tokens));
+  const auto& engine = opened.engine;
   std::vector<const SamplePrompt*> asked;
   std::vector<serving::GenerationRequest> requests;
   for (const SamplePrompt& prompt : data_.prompts) {
@@ -32,7 +20,7 @@ Result<std::optional<MetricValues>> GeneratedEvaluation::operator()(Session& ses
     request.prompt = prompt.tokens;
     request.max_new_tokens = static_cast<int32_t>(std::min(max_new_tokens_, room));
     request.logprobs = false;
-    request.adapter.id = kAdapterId;
+    request.adapter.id = opened.adapter;
     requests.push_back(std::move(request));
     asked.push_back(&prompt);
   }

@@ -132,6 +132,12 @@ Result<FileLock> take_lock(const fs::path& directory) {
   return lock;
 }
 
+Status write_result(const fs::path& path, const std::function<Status(const fs::path&)>& fill) {
+  GRAFT_TRY(AtomicDirectory directory, AtomicDirectory::create(path));
+  GRAFT_CHECK_OK(fill(directory.path()));
+  return directory.replace();
+}
+
 }  // namespace
 
 Status JobDirectory::check(const fs::path& path, bool resume) {
@@ -235,9 +241,11 @@ Status JobDirectory::prune_checkpoints(int32_t keep, std::optional<int64_t> best
 }
 
 Status JobDirectory::write_adapter(const std::function<Status(const fs::path&)>& fill) {
-  GRAFT_TRY(AtomicDirectory directory, AtomicDirectory::create(adapter_path()));
-  GRAFT_CHECK_OK(fill(directory.path()));
-  return directory.replace();
+  return write_result(adapter_path(), fill);
+}
+
+Status JobDirectory::write_model(const std::function<Status(const fs::path&)>& fill) {
+  return write_result(model_path(), fill);
 }
 
 }  // namespace graft::training

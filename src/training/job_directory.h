@@ -36,7 +36,9 @@ struct Checkpoint {
 //                       before a "resumed" line with a later step than that line's was undone.
 //   checkpoints/<n>/    state after n optimizer steps: session/ (parameters, moments), adapter/ (PEFT files),
 //                       checkpoint.json (the loop's state; every file with its size and SHA-256)
+//                       Of a run that trains all weights: session/ alone, which holds them
 //   adapter/            the result
+//   model/              instead, where all weights are trained: a Hugging Face directory
 //   lock                held while a run uses the directory
 class JobDirectory {
  public:
@@ -48,6 +50,7 @@ class JobDirectory {
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::filesystem::path adapter_path() const { return path_ / "adapter"; }
+  [[nodiscard]] std::filesystem::path model_path() const { return path_ / "model"; }
   // job.json of the run that is resumed; nothing for a new one.
   [[nodiscard]] const std::optional<nlohmann::json>& job() const { return job_; }
   Status write_job(const nlohmann::json& job);
@@ -68,6 +71,7 @@ class JobDirectory {
 
   // Atomic and durable, like a checkpoint.
   Status write_adapter(const std::function<Status(const std::filesystem::path&)>& fill);
+  Status write_model(const std::function<Status(const std::filesystem::path&)>& fill);
 
  private:
   JobDirectory(std::filesystem::path path, FileLock lock, LineLog events)

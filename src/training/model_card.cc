@@ -50,13 +50,14 @@ bool classifies(const FinishedRun& run) { return !run.data.session.labels.empty(
 
 std::string header(const FinishedRun& run, const RunResult& result) {
   std::string yaml = "---\n";
-  std::string tags = "tags:\n- graft\n- lora\n";
+  const bool full = recipe::trains_all_weights(run.config.adapter);
+  std::string tags = full ? "tags:\n- graft\n" : "tags:\n- graft\n- lora\n";
   if (may_be_hub_id(run.base.name)) {
     yaml += "base_model: " + quoted(run.base.name) + "\n";
-    tags += "- " + quoted("base_model:adapter:" + run.base.name) + "\n";
+    tags += "- " + quoted((full ? "base_model:finetune:" : "base_model:adapter:") + run.base.name) + "\n";
   }
   const std::string task = classifies(run) ? "text-classification" : "text-generation";
-  yaml += "library_name: peft\npipeline_tag: " + task + "\n" + tags;
+  yaml += std::string("library_name: ") + (full ? "transformers" : "peft") + "\npipeline_tag: " + task + "\n" + tags;
   if (const auto loss = kept_loss(run, result.history)) {
     yaml += fmt::format(
         "model-index:\n- name: {}\n  results:\n  - task:\n      type: {}\n    dataset:\n      name: {}\n"
@@ -105,7 +106,9 @@ NamedValues results(const FinishedRun& run, const RunResult& result) {
     values.emplace_back("validation loss before training", fmt::format("{:.4f}", history.evaluations.front().loss));
   }
   if (const auto loss = kept_loss(run, history)) {
-    values.emplace_back("validation loss of this adapter", fmt::format("{:.4f} (step {})", *loss, run.kept_step));
+    values.emplace_back(recipe::trains_all_weights(run.config.adapter) ? "validation loss of this model"
+                                                                       : "validation loss of this adapter",
+                        fmt::format("{:.4f} (step {})", *loss, run.kept_step));
   }
   if (!history.steps.empty()) {
     values.emplace_back("training loss, first and last step",
@@ -117,24 +120,32 @@ NamedValues results(const FinishedRun& run, const RunResult& result) {
   return values;
 }
 
-NamedValues settings(const FinishedRun& run, int64_t trainable) {
+NamedValues adapter_settings(const FinishedRun& run) {
   const recipe::AdapterConfig& adapter = run.config.adapter;
-  const recipe::TrainerConfig& trainer = run.config.trainer;
-  return {{"base model", fmt::format("{}, {}", base_name(run), run.base.dtype)},
-          {"SHA-256 of the base model", run.base.digest},
-          {"adapter", fmt::format("{}{}, rank {}, alpha {:g}, dropout {:g}", adapter.type,
+  if (recipe::trains_all_weights(adapter)) return {{"trained", "all weights"}};
+  return {{"adapter", fmt::format("{}{}, rank {}, alpha {:g}, dropout {:g}", adapter.type,
                                   std::string(adapter.use_dora ? " (DoRA)" : "") +
                                       (adapter.use_rslora ? " (rank-stabilised)" : ""),
                                   adapter.r, adapter.alpha.value_or(0), adapter.dropout)},
-          {"target modules", fmt::format("{}", fmt::join(adapter.target_modules, ", "))},
-          {"trainable parameters", format_count(trainable)},
-          {"steps", fmt::format("{} ({:.2f} epochs)", run.state.step, run.state.epoch)},
-          {"a step", trainer.max_batch_tokens ? fmt::format("about {} tokens", *trainer.max_batch_tokens)
-                                              : fmt::format("{} rows", trainer.effective_batch_size.value_or(0))},
-          {"learning rate",
-           fmt::format("{:g}, {}", trainer.learning_rate, trainer.learning_rate_scheduler.decay.value_or("constant"))},
-          {"optimizer", trainer.optimizer.type},
-          {"random seed", std::to_string(run.config.random_seed)}};
+          {"target modules", fmt::format("{}", fmt::join(adapter.target_modules, ", "))}};
+}
+
+NamedValues settings(const FinishedRun& run, int64_t trainable) {
+  const recipe::TrainerConfig& trainer = run.config.trainer;
+  NamedValues values = {{"base model", fmt::format("{}, {}", base_name(run), run.base.dtype)},
+                        {"SHA-256 of the base model", run.base.digest}};
+  for (auto& value : adapter_settings(run)) values.push_back(std::move(value));
+  const NamedValues more = {
+      {"trainable parameters", format_count(trainable)},
+      {"steps", fmt::format("{} ({:.2f} epochs)", run.state.step, run.state.epoch)},
+      {"a step", trainer.max_batch_tokens ? fmt::format("about {} tokens", *trainer.max_batch_tokens)
+                                          : fmt::format("{} rows", trainer.effective_batch_size.value_or(0))},
+      {"learning rate",
+       fmt::format("{:g}, {}", trainer.learning_rate, trainer.learning_rate_scheduler.decay.value_or("constant"))},
+      {"optimizer", trainer.optimizer.type},
+      {"random seed", std::to_string(run.config.random_seed)}};
+  values.insert(values.end(), more.begin(), more.end());
+  return values;
 }
 
 NamedValues data(const FinishedRun& run) {
@@ -165,6 +176,24 @@ std::string classifier_usage(const FinishedRun& run) {
   return text;
 }
 
+std::string prompt_form(const FinishedRun& run) {
+  if (!run.config.prompt.template_text) return "";
+  return "\nThe prompts that it was trained on have this form:\n\n" +
+         code_block("text", *run.config.prompt.template_text);
+}
+
+std::string model_usage(const FinishedRun& run) {
+  std::string text = "## Use\n\nWith graft:\n\n";
+  text += code_block("sh",
+                     "graft serve --model THIS_DIRECTORY --port 8080\ncurl http://127.0.0.1:8080/generate \\\n"
+                     "  -d '{\"inputs\": \"...\"}'\n");
+  text += "\nWith transformers:\n\n";
+  text += code_block("python",
+                     "import transformers\n\n"
+                     "model = transformers.AutoModelForCausalLM.from_pretrained(\"THIS_DIRECTORY\")\n");
+  return text + prompt_form(run);
+}
+
 std::string usage(const FinishedRun& run) {
   const std::string name = base_name(run);
   const std::string model = shell_command({name});
@@ -179,33 +208,35 @@ std::string usage(const FinishedRun& run) {
                                            quoted(name)));
   text += "\nAs a model of its own:\n\n";
   text += code_block("sh", "graft merge --model " + model + " --adapter THIS_DIRECTORY --output merged\n");
-  if (run.config.prompt.template_text) {
-    text += "\nThe prompts that it was trained on have this form:\n\n" +
-            code_block("text", *run.config.prompt.template_text);
-  }
-  return text;
+  return text + prompt_form(run);
 }
 
-std::string certificate(const Certificate& certificate) {
+std::string certificate(const Certificate& certificate, bool full) {
   return fmt::format(
       "## Certificate\n\n`certificate.json` holds the log-probabilities of {} texts as training saw them. An engine "
-      "gave the same within {:.2g} nats, where {:.0e} are promised{}. `graft serve --check-certificates` asks again "
-      "wherever the adapter is loaded.\n",
+      "gave the same within {:.2g} nats, where {:.0e} are promised{}.{}\n",
       certificate.examples.size(), certificate.largest_difference, certificate.tolerance,
-      certificate.holds() ? "" : ": **the promise was not kept**");
+      certificate.holds() ? "" : ": **the promise was not kept**",
+      full ? "" : " `graft serve --check-certificates` asks again wherever the adapter is loaded.");
 }
 
 }  // namespace
 
 std::string render_model_card(const FinishedRun& run, const RunResult& result, int64_t trainable_parameters) {
   std::string text = header(run, result);
-  text += fmt::format("\n# {}\n\nA {} adapter for {}, trained with graft.\n\n", plain(title(run)),
-                      run.config.adapter.use_dora ? "DoRA" : "LoRA", plain(base_name(run)));
+  const bool full = recipe::trains_all_weights(run.config.adapter);
+  text += fmt::format("\n# {}\n\n", plain(title(run)));
+  text += full ? fmt::format("A fine-tune of all weights of {}, trained with graft.\n\n", plain(base_name(run)))
+               : fmt::format("A {} adapter for {}, trained with graft.\n\n",
+                             run.config.adapter.use_dora ? "DoRA" : "LoRA", plain(base_name(run)));
   text += "## Results\n\n" + table(results(run, result)) + "\n" +
-          (classifies(run) ? classifier_usage(run) : usage(run)) + "\n";
+          (full              ? model_usage(run)
+           : classifies(run) ? classifier_usage(run)
+                             : usage(run)) +
+          "\n";
   text += "## Training\n\n" + table(settings(run, trainable_parameters)) + "\n";
   text += "All settings are in `config.yaml`; `report.html` shows the run.\n\n## Data\n\n" + table(data(run)) + "\n";
-  return text + certificate(result.certificate);
+  return text + certificate(result.certificate, full);
 }
 
 }  // namespace graft::training

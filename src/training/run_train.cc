@@ -56,6 +56,7 @@ TrainerSettings trainer_settings(const recipe::TrainingConfig& config, const Tra
   settings.total_steps = data.total_steps;
   settings.learning_rate = data.learning_rate;
   settings.max_grad_norm = config.trainer.clipglobalnorm.value_or(0.0);
+  settings.max_parameter_norm = config.trainer.clipnorm.value_or(0.0);
   settings.seed = static_cast<uint64_t>(config.random_seed);
   settings.evaluate_every = data.evaluate_every;
   settings.checkpoint_every = data.checkpoint_every;
@@ -114,15 +115,21 @@ class TrainVerb {
     std::error_code error;
     const auto history = read_history(directory.path() / "events.jsonl");
     return history.ok() && history->state == "finished" &&
-           fs::exists(directory.adapter_path() / "adapter_config.json", error);
+           (fs::exists(directory.adapter_path() / "adapter_config.json", error) ||
+            fs::exists(directory.model_path() / "config.json", error));
+  }
+
+  // "adapter" or "model", the folder of the result and what it is.
+  [[nodiscard]] std::string result_kind() const {
+    return recipe::trains_all_weights(config_.adapter) ? "model" : "adapter";
   }
 
   int print_already_finished() {
-    const std::string adapter = (fs::path(output_) / "adapter").string();
+    const std::string result = (fs::path(output_) / result_kind()).string();
     if (options_.json) {
-      context_.out << nlohmann::ordered_json({{"state", "finished"}, {"adapter", adapter}}).dump() << '\n';
+      context_.out << nlohmann::ordered_json({{"state", "finished"}, {result_kind(), result}}).dump() << '\n';
     } else {
-      context_.out << "This run has finished already: its adapter is in " << adapter << '\n';
+      context_.out << fmt::format("This run has finished already: its {} is in {}\n", result_kind(), result);
     }
     return kExitDone;
   }
@@ -165,7 +172,7 @@ class TrainVerb {
     if (*outcome == TrainOutcome::kInterrupted) return interrupted(trainer.state().step);
 
     GRAFT_TRY(const int64_t kept, trainer.restore_best());
-    progress.on_note("asking the base model and the adapter about some rows, writing the report");
+    progress.on_note("asking the base model and the result about some rows, writing the report");
     const FinishedRun run{base_->info(), config_, data_, *outcome, trainer.state(), kept, *config_.dataset};
     GRAFT_TRY(const RunResult result, finish_run(session, directory, run));
     GRAFT_CHECK_OK(directory.append_event(
@@ -217,9 +224,7 @@ class TrainVerb {
     print_values(out, "Run",
                  {{"base model", fmt::format("{} ({} parameters, {})", base.name,
                                              format_short_count(base.spec.parameter_count()), base.dtype)},
-                  {"adapter", fmt::format("{} r={} alpha={:g} dropout={:g} on {}{}", config_.adapter.type,
-                                          config_.adapter.r, config_.adapter.alpha.value_or(0), config_.adapter.dropout,
-                                          fmt::join(config_.adapter.target_modules, ", "), beginning())},
+                  {"trains", describe_adapter()},
                   {"steps", fmt::format("{} of about {}", data_.total_steps,
                                         trainer.max_batch_tokens
                                             ? fmt::format("{} tokens", *trainer.max_batch_tokens)
@@ -234,8 +239,24 @@ class TrainVerb {
     out << std::flush;
   }
 
+  [[nodiscard]] std::string describe_adapter() const {
+    const recipe::AdapterConfig& adapter = config_.adapter;
+    if (recipe::trains_all_weights(adapter)) return "all weights, " + config_.trainer.optimizer.type;
+    return fmt::format("{} r={} alpha={:g} dropout={:g} on {}{}", adapter.type, adapter.r, adapter.alpha.value_or(0),
+                       adapter.dropout, fmt::join(adapter.target_modules, ", "), beginning());
+  }
+
+  [[nodiscard]] std::string try_command(const FinishedRun& run, const std::string& result) const {
+    if (recipe::trains_all_weights(config_.adapter))
+      return shell_command({"graft", "prompt", "--model", result}) + " 'TEXT'";
+    if (!data_.session.labels.empty()) {
+      return shell_command({"graft", "eval", options_.config, "--adapter", result}) + " --dataset FILE";
+    }
+    return shell_command({"graft", "prompt", "--model", run.base.name, "--adapter", result}) + " 'TEXT'";
+  }
+
   void print_result(const FinishedRun& run, const RunResult& result) {
-    const fs::path adapter = fs::path(output_) / "adapter";
+    const fs::path adapter = fs::path(output_) / result_kind();
     if (!result.certificate.holds()) {
       context_.err << fmt::format(
           "warning: the engine's log-probabilities differ from the session's by up to {:.2g} (allowed: {:.0e}); see "
@@ -260,17 +281,10 @@ class TrainVerb {
       values.emplace_back("accuracy", fmt::format("{:.4f}, macro F1 {:.4f}, of the validation rows",
                                                   result.confusion->accuracy(), result.confusion->macro_f1()));
     }
-    values.emplace_back("adapter", adapter.string());
+    values.emplace_back(result_kind(), adapter.string());
     values.emplace_back("report", (adapter / "report.html").string());
     print_values(context_.out, "Done", values);
-    context_.out << "Try it:\n  "
-                 << (data_.session.labels.empty()
-                         ? shell_command({"graft", "prompt", "--model", run.base.name, "--adapter", adapter.string()}) +
-                               " 'TEXT'"
-                         : shell_command({"graft", "eval", options_.config, "--adapter", adapter.string()}) +
-                               " --dataset FILE")
-                 << '\n'
-                 << std::flush;
+    context_.out << "Try it:\n  " << try_command(run, adapter.string()) << '\n' << std::flush;
   }
 
   void print_result_json(const FinishedRun& run, const RunResult& result, const fs::path& adapter) {
@@ -283,7 +297,7 @@ class TrainVerb {
                                    {"seconds", run.state.seconds},
                                    {"tokens_per_second", result.tokens_per_second},
                                    {"peak_memory_bytes", peak_resident_bytes()},
-                                   {"adapter", adapter.string()},
+                                   {result_kind(), adapter.string()},
                                    {"report", (adapter / "report.html").string()},
                                    {"certificate_holds", result.certificate.holds()}};
     if (!result.history.steps.empty()) json["loss"] = result.history.steps.back().loss;

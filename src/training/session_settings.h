@@ -26,6 +26,8 @@ struct SessionSettings {
   // The names of the classes: then the session also trains a head on the last hidden state of every sequence, and
   // peft.task says so. Empty: it predicts tokens.
   std::vector<std::string> labels = {};
+  bool checkpointing = false;  // of activations: layers keep their input alone until the backward pass
+  bool full = false;           // all weights are trained: of the above, only seed and optimization count
 };
 
 }  // namespace graft::training

@@ -27,6 +27,7 @@ constexpr size_t kPrompts = 8;
 constexpr size_t kTexts = 8;
 constexpr int32_t kMinSampleTokens = 1024;
 constexpr int64_t kManySampleTokens = 8192;
+constexpr int64_t kEvaluationTokens = 4096;  // of an evaluation's forward pass, where steps are larger
 
 MicroBatch micro_batch(std::span<const recipe::Example> examples, const recipe::MicroBatchIndices& indices) {
   MicroBatch micro;
@@ -161,7 +162,9 @@ recipe::MemoryPlan memory_plan(const recipe::TrainingConfig& config, const BaseM
   inputs.micro_batch_tokens = recipe::largest_micro_batch(config.trainer, longest_row);
   inputs.sample_tokens = cache_tokens;
   inputs.optimizer_bytes = recipe::optimizer_bytes(config.trainer);
-  return recipe::plan_memory(inputs);
+  inputs.full = recipe::trains_all_weights(config.adapter);
+  return recipe::choose_plan(std::move(inputs), config.trainer.enable_gradient_checkpointing,
+                             recipe::available_memory());
 }
 
 }  // namespace
@@ -188,13 +191,22 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   }
   data.session.neftune_noise_alpha = config.trainer.neftune_noise_alpha;
   data.session.optimization = optimization(config);
-  GRAFT_TRY(auto slots, formats::adapter_slots(data.session.peft, base.spec));
+  data.session.full = recipe::trains_all_weights(config.adapter);
+  std::vector<formats::AdapterSlot> slots;
+  if (!data.session.full) {
+    GRAFT_TRY(slots, formats::adapter_slots(data.session.peft, base.spec));
+  }
   const std::string& dataset = *config.dataset;
   GRAFT_TRY(const recipe::RowEncoder encoder, row_encoder(config, base));
   GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
   GRAFT_TRY(recipe::PreparedData prepared,
             recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, prompt_count(config.trainer)}));
   if (Status labelled = set_labels(prepared, data.session); !labelled.ok()) return at(dataset, labelled.error());
+  if (data.session.full && !data.session.labels.empty()) {
+    return unsupported(
+        "output_features: a classification head is trained beside an adapter; set adapter.type to lora, or write "
+        "type: text, and the label is learned as text");
+  }
   GRAFT_TRY(data.dataset_sha256, sha256_file(formats::DatasetReader::file_of(dataset)));
   data.counts = counts_of(dataset, prepared);
   for (std::string& warning : warnings_of(prepared, recipe::longest_row(config, base.spec.max_position))) {
@@ -208,9 +220,10 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   }
   data.sample_tokens = sample_tokens(data, config.generation.max_new_tokens);
   data.memory = memory_plan(config, base, std::move(slots), data.sample_tokens, prepared.longest);
+  data.session.checkpointing = data.memory.checkpointing;
 
   const recipe::PackingSettings packing = recipe::packing_settings(config);
-  data.validation = pack_all(prepared.validation, packing.micro_batch_tokens);
+  data.validation = pack_all(prepared.validation, std::min(packing.micro_batch_tokens, kEvaluationTokens));
   auto source = std::make_unique<RecipeSource>(std::move(prepared.train), packing, prepared.digest);
   const recipe::RunSchedule schedule = recipe::run_schedule(
       config.trainer, config.trainer.train_steps ? 0 : source->order().steps_in(config.trainer.epochs),

@@ -239,6 +239,8 @@ Result<Trainer::Interruptible> Trainer::train_step() {
     return invalid(fmt::format("step {}: no token of {} carries loss; check the completions of those rows",
                                state_.step + 1, some_of(rows_of(batch))));
   }
+  const StepParams params{settings_.learning_rate(state_.step), settings_.max_grad_norm, settings_.max_parameter_norm};
+  if (auto begun = session_.begin_step(params); !begun.ok()) return begun.error();
   GRAFT_TRY(const LossSum loss, accumulate(batch, labelled));
   if (loss.tokens != labelled) {
     // A stop between micro batches: the step is given up, and begun anew on resume.
@@ -246,7 +248,6 @@ Result<Trainer::Interruptible> Trainer::train_step() {
     return internal_error(fmt::format("step {}: the session counted {} labelled tokens, the data has {}",
                                       state_.step + 1, loss.tokens, labelled));
   }
-  const StepParams params{settings_.learning_rate(state_.step), settings_.max_grad_norm};
   auto norm = session_.optim_step(params);
   if (!norm.ok()) return at(fmt::format("step {}", state_.step + 1), norm.error());
   if (!std::isfinite(*norm)) return not_finite("gradient's norm", *norm, rows_of(batch));
@@ -288,8 +289,9 @@ Error Trainer::not_finite(const char* what, double value, const std::vector<std:
 
 Status Trainer::save_into(const std::filesystem::path& directory) {
   GRAFT_CHECK_OK(make_directories(directory / "session"));
-  GRAFT_CHECK_OK(make_directories(directory / "adapter"));
   GRAFT_CHECK_OK(session_.save_state((directory / "session").string()));
+  if (session_.is_full()) return {};  // its state holds the weights: a model beside them would be a second copy
+  GRAFT_CHECK_OK(make_directories(directory / "adapter"));
   return session_.save_adapter((directory / "adapter").string());
 }
 

@@ -22,6 +22,7 @@ struct TrainerSettings {
   int64_t total_steps = 0;
   std::function<double(int64_t step)> learning_rate;  // of the step with this index, from 0
   double max_grad_norm = 0;                           // 0: no clipping
+  double max_parameter_norm = 0;                      // likewise, of each parameter's gradient
   uint64_t seed = 0;
   int64_t evaluate_every = 0;    // steps; 0: only before the first step and after the last
   int64_t checkpoint_every = 0;  // steps; 0: only at the best evaluation, at a stop and at the end

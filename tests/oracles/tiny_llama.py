@@ -3,7 +3,8 @@
     python3 tiny_llama.py model DIR [CONFIG_JSON]          writes a model; prints tokens and their log-probabilities
     python3 tiny_llama.py adapter DIR OUT LORA_JSON        writes a random adapter with peft; prints log-probabilities
     python3 tiny_llama.py train DIR ADAPTER JOB_JSON       trains a saved adapter with torch; prints losses and norms
-    python3 tiny_llama.py score DIR ADAPTER                prints log-probabilities with a saved adapter
+    python3 tiny_llama.py score DIR [ADAPTER]              prints log-probabilities, with a saved adapter
+    python3 tiny_llama.py train_full DIR JOB_JSON          trains all weights with torch; prints losses and norms
     python3 tiny_llama.py pissa DIR JOB_JSON               trains a LoRA that peft initialises by PiSSA; prints the same
     python3 tiny_llama.py classify DIR ADAPTER JOB_JSON    trains a saved classifier; prints losses, norms and logits
 """
@@ -65,8 +66,19 @@ def load_adapter(folder, adapter, trainable=False):
     return peft.PeftModel.from_pretrained(load(folder), adapter, is_trainable=trainable)
 
 
-def run_steps(model, job, loss_of):
-    """loss_of(ids, labels): the summed loss of a sequence."""
+def clip_all(parameters, job):
+    return torch.nn.utils.clip_grad_norm_(parameters, job["max_grad_norm"])
+
+
+def clip_each(parameters, job):
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+    for parameter in parameters if job["max_parameter_norm"] > 0 else []:
+        torch.nn.utils.clip_grad_norm_([parameter], job["max_parameter_norm"])
+    return norm
+
+
+def run_steps(model, job, loss_of, clip=clip_all):
+    """loss_of(ids, labels): the summed loss of a sequence. clip: clips, and returns the norm of all before."""
     model.eval()  # no dropout
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=job["lr"], betas=(0.9, 0.999), eps=1e-8,
@@ -76,19 +88,19 @@ def run_steps(model, job, loss_of):
         total = sum(sum(label >= 0 for label in labels) for labels in job["labels"])
         loss = sum(loss_of(ids, labels) for ids, labels in zip(job["sequences"], job["labels"]))
         (loss / total).backward()
-        norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, job["max_grad_norm"])))
+        norms.append(float(clip(parameters, job)))
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
     return {"losses": losses, "norms": norms}
 
 
-def train(model, job):
+def train(model, job, clip=clip_all):
     def loss_of(ids, labels):
         scores = model(torch.tensor([ids])).logits[0]
         return torch.nn.functional.cross_entropy(scores, torch.tensor(labels), ignore_index=-100, reduction="sum")
 
-    return run_steps(model, job, loss_of) | logprobs(model)
+    return run_steps(model, job, loss_of, clip) | logprobs(model)
 
 
 def train_pissa(folder, job):
@@ -125,8 +137,10 @@ def main():
         result = train_pissa(folder, json.loads(rest[0]))
     elif verb == "classify":
         result = train_classifier(folder, rest[0], json.loads(rest[1]))
+    elif verb == "train_full":
+        result = train(load(folder), json.loads(rest[0]), clip_each)
     else:
-        result = logprobs(load_adapter(folder, rest[0]).eval())
+        result = logprobs((load_adapter(folder, rest[0]) if rest else load(folder)).eval())
     print(json.dumps(result))
 
 

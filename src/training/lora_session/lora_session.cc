@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 
+#include "model/checkpointing.h"
 #include "model/dora.h"
 #include "model/peft.h"
 #include "ops/cross_entropy.h"
@@ -228,7 +229,9 @@ class LoraSession : public Session {
                           batch.cu_seqlens, noise->alpha, noise->stream);
     }
     const at::Tensor residual =
-        decoder_->forward_embedded(std::move(embeddings), context, {&segment, 1}, noise != nullptr);
+        noise != nullptr && settings_.checkpointing
+            ? model::forward_checkpointed(*decoder_, std::move(embeddings), {batch.cu_seqlens, {segment}})
+            : decoder_->forward_embedded(std::move(embeddings), context, {&segment, 1}, noise != nullptr);
     const at::Tensor index = at::from_blob(const_cast<int64_t*>(rows.data()), {static_cast<int64_t>(rows.size())},
                                            at::TensorOptions().dtype(at::kLong))
                                  .clone();

@@ -36,8 +36,9 @@ class LoraSessionTest : public testing::Test {
 
   static std::unique_ptr<Session> session(WeightDType dtype, double dropout = 0, const std::string& pretrained = "",
                                           const Optimization& optimization = {AdamWSettings{.weight_decay = 0.01}},
-                                          bool dora = false) {
+                                          bool dora = false, bool checkpointing = false) {
     SessionSettings settings;
+    settings.checkpointing = checkpointing;
     settings.peft.use_dora = dora;
     settings.peft.r = 5;
     settings.peft.lora_alpha = 10;
@@ -188,6 +189,22 @@ TEST_P(LoraSessionDtypeTest, TwoMicroBatchesEqualOne) {
   const auto x = next_token_logprobs(*whole, tokens());
   const auto y = next_token_logprobs(*halves, tokens());
   EXPECT_LT(model::largest_difference(x, {y.begin(), y.end()}), GetParam() == WeightDType::kFloat32 ? 1e-2 : 0.5);
+}
+
+TEST_P(LoraSessionDtypeTest, CheckpointingChangesNoBit) {
+  const auto sequences = cut(tokens(), {50, 60, 90});
+  for (const bool dora : {false, true}) {
+    const auto keeps = session(GetParam(), 0.1, "", {AdamWSettings{}}, dora);
+    const auto computes_again = session(GetParam(), 0.1, "", {AdamWSettings{}}, dora, true);
+    for (uint64_t stream = 0; stream < 3; ++stream) {
+      for (Session* one : {keeps.get(), computes_again.get()}) {
+        ASSERT_TRUE(one->forward_backward(pack({sequences[0], sequences[1]}, 0), 1.0 / 197, stream).ok());
+        ASSERT_TRUE(one->forward_backward(pack({sequences[2]}, 0), 1.0 / 197, stream + 7).ok());
+      }
+      EXPECT_EQ(*keeps->optim_step(kStep), *computes_again->optim_step(kStep));
+    }
+    EXPECT_EQ(next_token_logprobs(*keeps, tokens()), next_token_logprobs(*computes_again, tokens()));
+  }
 }
 
 TEST_P(LoraSessionDtypeTest, PackedSequencesDoNotSeeEachOther) {

@@ -1,6 +1,7 @@
 #include "training/optimizers/dynamic_code.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -22,6 +23,13 @@ DynamicCode::DynamicCode(bool is_signed) : is_signed_(is_signed) {
   for (size_t i = 0; i < values_.size(); ++i) values_[i] = static_cast<float>(values[i]);
   for (size_t i = 0; i + 1 < values_.size(); ++i) middles_[i] = (values_[i] + values_[i + 1]) / 2;
   middles_.back() = std::numeric_limits<float>::infinity();
+  constexpr uint32_t kHalves = 1U << 16;
+  first_.resize(kHalves);
+  for (uint32_t half = 0; half < kHalves; ++half) {
+    // The lowest float that begins with these bits; a NaN is no value that has a code.
+    const float lowest = std::bit_cast<float>(half << 16 | (half >> 15 != 0 ? 0xffffU : 0U));
+    first_[half] = std::isnan(lowest) ? 0 : search(lowest);
+  }
 }
 
 const DynamicCode& DynamicCode::of_signed() {
@@ -34,8 +42,14 @@ const DynamicCode& DynamicCode::of_unsigned() {
   return code;
 }
 
-// The number of middles below x: a binary search without branches.
+// The number of middles below x.
 uint8_t DynamicCode::nearest(float x) const {
+  uint8_t at = first_[std::bit_cast<uint32_t>(x) >> 16];
+  while (middles_[at] < x) ++at;
+  return at;
+}
+
+uint8_t DynamicCode::search(float x) const {
   uint32_t at = 0;
   for (uint32_t step = 128; step > 0; step /= 2) at += middles_[at + step - 1] < x ? step : 0;
   return static_cast<uint8_t>(at);

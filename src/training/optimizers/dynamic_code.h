@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace graft::training {
 
@@ -24,10 +25,12 @@ class DynamicCode {
  private:
   explicit DynamicCode(bool is_signed);
   [[nodiscard]] uint8_t nearest(float x) const;
+  [[nodiscard]] uint8_t search(float x) const;  // the same by bisection
 
   bool is_signed_;
   std::array<float, 256> values_{};
   std::array<float, 256> middles_{};  // between neighbours; the last is infinity
+  std::vector<uint8_t> first_;        // by the upper half of a float: a code not above its nearest, hardly below it
 };
 
 }  // namespace graft::training

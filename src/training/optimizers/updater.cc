@@ -59,22 +59,27 @@ Result<int64_t> step_of(const formats::SafetensorsFile& file) {
 
 }  // namespace
 
-Result<Updater> Updater::create(const Optimization& optimization, std::vector<ParameterBlock> blocks,
-                                std::span<float> parameters, std::span<float> gradients, RunTasks run) {
-  std::vector<bool> used(optimization.no_decay.size());
-  for (ParameterBlock& block : blocks) {
-    if (is_lora_b(block.name)) block.learning_rate_scale *= optimization.loraplus_lr_ratio;
-    for (size_t i = 0; i < used.size(); ++i) {
-      if (!names(optimization.no_decay[i], block.name)) continue;
-      used[i] = true;
+Status exempt_from_decay(const std::vector<std::string>& no_decay, std::vector<ParameterBlock>& blocks) {
+  for (const std::string& part : no_decay) {
+    bool used = false;
+    for (ParameterBlock& block : blocks) {
+      if (!names(part, block.name)) continue;
+      used = true;
       block.decays = false;
     }
-  }
-  for (size_t i = 0; i < used.size(); ++i) {
-    if (used[i]) continue;
+    if (used) continue;
     return invalid(fmt::format("trainer.optimizer.no_decay: '{}' names no trained parameter; their names look like {}",
-                               optimization.no_decay[i], blocks.empty() ? "lora_B" : blocks.back().name));
+                               part, blocks.empty() ? "lora_B" : blocks.back().name));
   }
+  return {};
+}
+
+Result<Updater> Updater::create(const Optimization& optimization, std::vector<ParameterBlock> blocks,
+                                std::span<float> parameters, std::span<float> gradients, RunTasks run) {
+  for (ParameterBlock& block : blocks) {
+    if (is_lora_b(block.name)) block.learning_rate_scale *= optimization.loraplus_lr_ratio;
+  }
+  GRAFT_CHECK_OK(exempt_from_decay(optimization.no_decay, blocks));
   return Updater(optimization, std::move(blocks), parameters, gradients, std::move(run));
 }
 

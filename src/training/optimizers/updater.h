@@ -23,8 +23,14 @@ struct Optimization {
 
 struct StepParams {
   double learning_rate = 0;
-  double max_grad_norm = 0;  // 0: no clipping
+  double max_grad_norm = 0;  // of all gradients together; 0: no clipping
+  // Of each parameter's gradient; 0: no clipping. For weights that are stepped in the backward pass, where the norm of
+  // all is not known yet.
+  double max_parameter_norm = 0;
 };
+
+// Blocks that `no_decay` names keep their size. Errors: an entry that names no block.
+Status exempt_from_decay(const std::vector<std::string>& no_decay, std::vector<ParameterBlock>& blocks);
 
 // The parameters of a session, their gradients, and everything that a step needs: optimizer, clipping, average. The
 // spans belong to the session and outlive this.
