@@ -4,7 +4,7 @@
     python3 tiny_llama.py adapter DIR OUT LORA_JSON        writes a random adapter with peft; prints log-probabilities
     python3 tiny_llama.py train DIR ADAPTER JOB_JSON       trains a saved adapter with torch; prints losses and norms
     python3 tiny_llama.py score DIR [ADAPTER]              prints log-probabilities, with a saved adapter
-    python3 tiny_llama.py train_full DIR JOB_JSON          trains all weights with torch; prints losses and norms
+    python3 tiny_llama.py train_full DIR JOB_JSON          trains all weights with torch, once for each way of clipping
     python3 tiny_llama.py pissa DIR JOB_JSON               trains a LoRA that peft initialises by PiSSA; prints the same
     python3 tiny_llama.py classify DIR ADAPTER JOB_JSON    trains a saved classifier; prints losses, norms and logits
 """
@@ -138,7 +138,9 @@ def main():
     elif verb == "classify":
         result = train_classifier(folder, rest[0], json.loads(rest[1]))
     elif verb == "train_full":
-        result = train(load(folder), json.loads(rest[0]), clip_each)
+        job = json.loads(rest[0])
+        result = {"runs": [train(load(folder), job | {"max_parameter_norm": norm}, clip_each)
+                           for norm in job["max_parameter_norms"]]}
     else:
         result = logprobs((load_adapter(folder, rest[0]) if rest else load(folder)).eval())
     print(json.dumps(result))
