@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -10,9 +11,9 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/model_text.h"
-#include "formats/dataset.h"
 #include "recipe/data_report.h"
-#include "recipe/prepare.h"
+#include "recipe/dataset_cache.h"
+#include "recipe/prepare_file.h"
 #include "recipe/row_encoder.h"
 #include "recipe/training_config.h"
 #include "text/chat_template.h"
@@ -55,6 +56,7 @@ struct OpenModel {
   std::unique_ptr<text::Tokenizer> tokenizer;
   std::optional<recipe::RowEncoder> encoder;
   int64_t context = 0;
+  std::string text_digest;
 };
 
 Result<OpenModel> open_model(const std::string& name, const recipe::TrainingConfig& config) {
@@ -67,11 +69,13 @@ Result<OpenModel> open_model(const std::string& name, const recipe::TrainingConf
   recipe::ModelText text;
   text.tokenizer = open.tokenizer.get();
   text.eos_token_ids = model.spec.eos_token_ids;
+  ordered_json variables = ordered_json::object();
+  for (const auto& [variable, token] : model.special_tokens) variables[variable] = token;
+  open.text_digest =
+      recipe::text_digest(model.tokenizer_json, model.chat_templates, variables, model.spec.eos_token_ids);
   if (!model.chat_templates.empty()) {
     auto compiled = text::ChatTemplate::compile(model.chat_templates);
     if (!compiled.ok()) return at("the chat template of " + name, compiled.error());
-    ordered_json variables = ordered_json::object();
-    for (const auto& [variable, token] : model.special_tokens) variables[variable] = token;
     text.chat = recipe::chat_renderer(std::move(compiled).value(), std::move(variables));
   }
   GRAFT_TRY(open.encoder, recipe::RowEncoder::create(std::move(text), config.prompt.apply_chat_template));
@@ -123,7 +127,6 @@ Status inspect(const Options& options, Streams& streams) {
     return invalid("--model is missing: tokens are those of a model (or --config, which names one)");
   }
   GRAFT_TRY(const OpenModel model, open_model(model_name, config));
-  GRAFT_TRY(const auto reader, formats::DatasetReader::open(options.file));
   Progress progress(
       streams.err,
       {.style = options.json || &streams.err != &std::cerr ? ProgressStyle::kQuiet : progress_style_for(STDERR_FILENO),
@@ -134,19 +137,66 @@ Status inspect(const Options& options, Streams& streams) {
   how.prompt_count = 0;
   how.threads = options.threads;
   how.on_rows = [&](int64_t rows) { progress.update(rows, ""); };
-  GRAFT_TRY(const recipe::PreparedData data, recipe::prepare(config, *model.encoder, *reader, options.file, how));
+  how.on_note = [&](const std::string& line) { progress.note(line); };
+  GRAFT_TRY(const recipe::PreparedFile prepared,
+            recipe::prepare_file(config, *model.encoder, model.text_digest, options.file, how));
   progress.finish();
-  const auto report = recipe::make_data_report(data, config, recipe::longest_row(config, model.context));
-  const size_t samples = std::min(options.samples, data.train.size());
+  const recipe::PreparedData& data = prepared.data;
+  GRAFT_TRY(const auto report, recipe::make_data_report(data, config, recipe::longest_row(config, model.context)));
+  std::vector<recipe::Example> samples;
+  for (size_t i = 0; i < std::min(options.samples, data.train.size()); ++i) {
+    GRAFT_TRY(recipe::Example sample, data.train.read(i));
+    samples.push_back(std::move(sample));
+  }
   if (options.json) {
     ordered_json json = recipe::to_json(report);
     json["samples"] = ordered_json::array();
-    for (size_t i = 0; i < samples; ++i) json["samples"].push_back(sample_json(data.train[i], *model.tokenizer));
+    for (const recipe::Example& sample : samples) json["samples"].push_back(sample_json(sample, *model.tokenizer));
     streams.out << json.dump(-1, ' ', false, ordered_json::error_handler_t::replace) << "\n";
     return {};
   }
   streams.out << recipe::to_text(report);
-  for (size_t i = 0; i < samples; ++i) print_sample(data.train[i], *model.tokenizer, streams.out);
+  for (const recipe::Example& sample : samples) print_sample(sample, *model.tokenizer, streams.out);
+  return {};
+}
+
+struct CacheOptions {
+  bool clear = false;
+  bool json = false;
+};
+
+constexpr const char* kCacheDescription =
+    "Lists the prepared examples that are kept between runs in $GRAFT_HOME/cache/datasets, the one used last first. A "
+    "run over the same file, model and settings starts from them at once. What was not used for the longest time is "
+    "removed when all of them are larger than GRAFT_DATASET_CACHE (20GiB; 0: nothing is kept).";
+
+int64_t days_since(std::filesystem::file_time_type time) {
+  const auto age = std::filesystem::file_time_type::clock::now() - time;
+  return std::chrono::duration_cast<std::chrono::hours>(age).count() / 24;
+}
+
+Status show_cache(const CacheOptions& options, Streams& streams) {
+  GRAFT_TRY(const auto cache, recipe::DatasetCache::from_environment());
+  if (!cache) return invalid("GRAFT_DATASET_CACHE is 0: nothing is kept");
+  if (options.clear) {
+    GRAFT_TRY(const int64_t bytes, cache->clear());
+    if (options.json) {
+      streams.out << ordered_json({{"removed_bytes", bytes}}).dump() << "\n";
+    } else {
+      streams.out << fmt::format("Removed {:.1f} MiB\n", static_cast<double>(bytes) / (1 << 20));
+    }
+    return {};
+  }
+  ordered_json list = ordered_json::array();
+  for (const auto& entry : cache->list()) {
+    list.push_back({{"file", entry.file}, {"bytes", entry.bytes}, {"complete", entry.finished}, {"key", entry.key}});
+    if (options.json) continue;
+    streams.out << fmt::format("{:>10.1f} MiB  used {} days ago  {}  {}\n",
+                               static_cast<double>(entry.bytes) / (1 << 20), days_since(entry.used),
+                               entry.finished ? "complete" : "begun   ", entry.file);
+  }
+  if (options.json) streams.out << list.dump(-1, ' ', false, ordered_json::error_handler_t::replace) << "\n";
+  if (!options.json && list.empty()) streams.out << "Nothing is kept.\n";
   return {};
 }
 
@@ -167,7 +217,12 @@ int run_data(const std::vector<std::string>& arguments, Streams& streams) {
   verb->add_option("--threads", options.threads, "that encode rows; 0: one for each core")->check(CLI::Range(0, 1024));
   verb->add_flag("--json", options.json,
                  "print one object: shape, rows, tokens {percentiles, histogram}, duplicates, leaks, billed, samples");
-  return run_app(app, arguments, streams, [&] { return inspect(options, streams); });
+  CacheOptions cache;
+  CLI::App* kept = app.add_subcommand("cache", kCacheDescription);
+  kept->add_flag("--clear", cache.clear, "remove all of them; those in use are left");
+  kept->add_flag("--json", cache.json, "print a list of {file, bytes, complete, key}");
+  return run_app(app, arguments, streams,
+                 [&] { return kept->parsed() ? show_cache(cache, streams) : inspect(options, streams); });
 }
 
 }  // namespace graft::cli

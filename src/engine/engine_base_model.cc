@@ -23,6 +23,7 @@ class EngineBaseModel : public training::BaseModel {
     info_.tokenizer = loaded_.tokenizer;
     info_.chat_template = loaded_.chat_template;
     info_.template_variables = loaded_.template_variables;
+    info_.text_digest = loaded_.text_digest;
     info_.environment.build = build_description();
     info_.environment.isa = ops::cpu::isa_name(ops::cpu::kernels().isa);
     info_.environment.threads = ops::cpu::parallel_threads();

@@ -7,6 +7,7 @@
 
 #include "model/prepare.h"
 #include "model/weights.h"
+#include "recipe/prepare_file.h"
 #include "storage/model_store.h"
 
 namespace graft::engine {
@@ -70,6 +71,9 @@ Result<LoadedModel> load_model(const std::string& name, const std::string& dtype
   GRAFT_TRY(loaded.chat_template, compile_template(stored));
   loaded.template_variables = nlohmann::ordered_json::object();
   for (const auto& [key, text] : stored.special_tokens) loaded.template_variables[key] = text;
+  GRAFT_TRY(const auto templates, stored.chat_templates());
+  loaded.text_digest =
+      recipe::text_digest(tokenizer_json, templates, loaded.template_variables, stored.spec.eos_token_ids);
   return loaded;
 }
 

@@ -22,6 +22,7 @@ struct LoadedModel {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  // null where the model has none
   nlohmann::ordered_json template_variables;                // bos_token, eos_token, ...
+  std::string text_digest;                                  // of how it reads text: recipe::text_digest
 };
 
 // The model's weights for the kernels, made where they are not there yet.

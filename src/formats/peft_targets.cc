@@ -45,6 +45,11 @@ class Selector {
            std::find(modules_->names.begin(), modules_->names.end(), path) != modules_->names.end();
   }
 
+  // " 'EXPRESSION'" where it is one: for messages.
+  [[nodiscard]] std::string shown() const {
+    return modules_->kind == PeftModules::Kind::kRegex ? " '" + printable(modules_->regex, 80) + "'" : "";
+  }
+
   // A name that has selected nothing, if there is one.
   [[nodiscard]] std::optional<std::string> unused() const {
     for (const std::string& name : modules_->names) {
@@ -117,7 +122,7 @@ Status check_targets_found(const Selector& targets, const std::vector<LinearModu
     return invalid("key 'target_modules': '" + printable(*name) + "' is no linear layer of this model" +
                    suggestion(*name, last_parts(modules)));
   }
-  if (!any) return invalid("key 'target_modules' selects no linear layer of this model");
+  if (!any) return invalid("key 'target_modules'" + targets.shown() + " selects no linear layer of this model");
   return {};
 }
 

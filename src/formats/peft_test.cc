@@ -260,7 +260,7 @@ TEST(Peft, TargetsThatMatchNothingAreErrors) {
   EXPECT_THAT(refusal([](PeftConfig& c) { c.target_modules.names = {}; }), HasSubstr("selects no linear layer"));
   EXPECT_THAT(refusal([](PeftConfig& c) { c.target_modules.names = {"embed_tokens"}; }), HasSubstr("embedding"));
   EXPECT_THAT(refusal([](PeftConfig& c) { c.target_modules = {PeftModules::Kind::kRegex, {}, "q_proj"}; }),
-              HasSubstr("selects no linear"));
+              HasSubstr("'target_modules' 'q_proj' selects no linear"));
   EXPECT_THAT(refusal([](PeftConfig& c) { c.target_modules = {PeftModules::Kind::kRegex, {}, "(q"}; }),
               HasSubstr("not a valid expression"));
   EXPECT_THAT(refusal([](PeftConfig& c) { c.layers_to_transform = {7}; }), HasSubstr("selects no linear"));

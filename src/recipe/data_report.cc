@@ -5,12 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <unordered_map>
+#include <utility>
 
 namespace graft::recipe {
 namespace {
 
-constexpr size_t kExamples = 5;
 constexpr size_t kBars = 12;
 constexpr int64_t kBarWidth = 40;
 
@@ -18,57 +17,6 @@ std::string count_text(int64_t count) {
   std::string digits = std::to_string(count);
   for (int64_t i = static_cast<int64_t>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<size_t>(i), ",");
   return digits;
-}
-
-// A row by what it says: where it was seen first.
-class Seen {
- public:
-  // 0: not yet.
-  [[nodiscard]] int64_t find_exact(const RowRecord& record) const { return find(exact_, record.exact); }
-  [[nodiscard]] int64_t find_near(const RowRecord& record) const { return find(near_, record.near); }
-  void add(const RowRecord& record) {
-    exact_.try_emplace(record.exact, record.row);
-    near_.try_emplace(record.near, record.row);
-  }
-
- private:
-  using Rows = std::unordered_map<uint64_t, int64_t>;
-  static int64_t find(const Rows& rows, uint64_t digest) {
-    const auto found = rows.find(digest);
-    return found == rows.end() ? 0 : found->second;
-  }
-  Rows exact_;
-  Rows near_;
-};
-
-void compare(const RowRecord& record, const Seen& seen, SameRows& same) {
-  const int64_t exact = seen.find_exact(record);
-  const int64_t other = exact > 0 ? exact : seen.find_near(record);
-  if (other == 0) return;
-  ++(exact > 0 ? same.exact : same.near);
-  if (same.examples.size() < kExamples) same.examples.emplace_back(record.row, other);
-}
-
-SameRows duplicates_of(const std::vector<RowRecord>& records) {
-  SameRows same;
-  Seen seen;
-  for (const RowRecord& record : records) {
-    compare(record, seen, same);
-    seen.add(record);
-  }
-  return same;
-}
-
-SameRows leaks_of(const std::vector<RowRecord>& records) {
-  SameRows same;
-  Seen seen;
-  for (const RowRecord& record : records) {
-    if (record.split == Split::kTrain) seen.add(record);
-  }
-  for (const RowRecord& record : records) {
-    if (record.split != Split::kTrain) compare(record, seen, same);
-  }
-  return same;
 }
 
 // A width of 1, 2 or 5 times a power of ten, so that at most kBars bars cover the range.
@@ -80,8 +28,8 @@ int64_t bar_width(int64_t range) {
   }
 }
 
-std::vector<HistogramBar> histogram_of(const std::vector<int64_t>& sorted) {
-  const int64_t width = bar_width(sorted.back() - sorted.front() + 1);
+std::vector<HistogramBar> histogram_of(const std::vector<int32_t>& sorted) {
+  const int64_t width = bar_width(int64_t{sorted.back()} - sorted.front() + 1);
   const int64_t first = sorted.front() / width;
   std::vector<HistogramBar> bars;
   for (int64_t i = first; i <= sorted.back() / width; ++i) bars.push_back({i * width, (i + 1) * width - 1, 0});
@@ -89,15 +37,10 @@ std::vector<HistogramBar> histogram_of(const std::vector<int64_t>& sorted) {
   return bars;
 }
 
-void measure_lengths(const std::vector<RowRecord>& records, DataReport& report) {
-  if (records.empty()) return;
-  std::vector<int64_t> lengths;
-  lengths.reserve(records.size());
+void measure_lengths(std::vector<int32_t> lengths, DataReport& report) {
+  if (lengths.empty()) return;
   double sum = 0;
-  for (const RowRecord& record : records) {
-    lengths.push_back(record.tokens);
-    sum += static_cast<double>(record.tokens);
-  }
+  for (const int32_t length : lengths) sum += length;
   std::sort(lengths.begin(), lengths.end());
   report.shortest = lengths.front();
   report.longest = lengths.back();
@@ -157,15 +100,18 @@ std::string left_out_text(const DataReport& report) {
 
 }  // namespace
 
-DataReport make_data_report(const PreparedData& data, const TrainingConfig& config, int64_t limit) {
+Result<DataReport> make_data_report(const PreparedData& data, const TrainingConfig& config, int64_t limit) {
   DataReport report;
   report.shape = name_of(data.shape);
   report.rows = data.rows;
-  for (const RowRecord& record : data.records) {
+  std::vector<int32_t> lengths;
+  lengths.reserve(static_cast<size_t>(data.records()));
+  GRAFT_CHECK_OK(data.each_record([&](const RowRecord& record) {
     ++(record.split == Split::kTrain        ? report.train_rows
        : record.split == Split::kValidation ? report.validation_rows
                                             : report.test_rows);
-  }
+    lengths.push_back(static_cast<int32_t>(record.tokens));
+  }));
   report.sampled_out = data.sampled_out;
   report.truncated = data.truncated;
   report.cut = data.cut;
@@ -174,13 +120,12 @@ DataReport make_data_report(const PreparedData& data, const TrainingConfig& conf
   report.invalid_reasons = data.invalid_reasons;
   report.labels = data.labels;
   report.limit = limit;
-  measure_lengths(data.records, report);
-  report.duplicates = duplicates_of(data.records);
-  report.leaks = leaks_of(data.records);
-  for (const auto& example : data.train) {
-    report.epoch_tokens += static_cast<int64_t>(example.tokens.size());
-    report.epoch_learned += supervised_tokens(example);
-  }
+  measure_lengths(std::move(lengths), report);
+  GRAFT_TRY(FoundRows found, find_same_rows(data));
+  report.duplicates = std::move(found.duplicates);
+  report.leaks = std::move(found.leaks);
+  report.epoch_tokens = data.train.tokens();
+  report.epoch_learned = data.train.learned();
   report.epochs = config.trainer.epochs;
   report.run_tokens = report.epoch_tokens * report.epochs;
   return report;

@@ -6,18 +6,10 @@
 #include <vector>
 
 #include "recipe/prepare.h"
+#include "recipe/same_rows.h"
 #include "recipe/training_config.h"
 
 namespace graft::recipe {
-
-// Rows that say the same as an earlier one, or as a row that is trained on. "Near": but for case (ASCII) and white
-// space.
-struct SameRows {
-  int64_t exact = 0;
-  int64_t near = 0;  // beside the exact ones
-  // The first few: {row, the earlier or train row that it equals}.
-  std::vector<std::pair<int64_t, int64_t>> examples;
-};
 
 struct HistogramBar {
   int64_t from = 0;  // tokens, both inclusive
@@ -58,7 +50,8 @@ struct DataReport {
   int64_t run_tokens = 0;
 };
 
-DataReport make_data_report(const PreparedData& data, const TrainingConfig& config, int64_t limit);
+// Reads the records from disk, in as many passes as bounded memory needs.
+Result<DataReport> make_data_report(const PreparedData& data, const TrainingConfig& config, int64_t limit);
 
 nlohmann::ordered_json to_json(const DataReport& report);
 std::string to_text(const DataReport& report);  // a page for a terminal, with bars

@@ -93,7 +93,7 @@ TEST_F(Reporting, CountsAreThoseThatPythonFindsInTheRows) {
   const std::string path = write_rows(700);
   const auto data = read(path);
   ASSERT_TRUE(data.ok()) << data.error().message;
-  const auto report = to_json(make_data_report(*data, config_, 60));
+  const auto report = to_json(make_data_report(*data, config_, 60).value());
   const std::string answer = run_python(kOracle, {path});
   const auto expected = ordered_json::parse(answer, nullptr, false);
   ASSERT_TRUE(expected.is_object()) << answer;
@@ -116,6 +116,21 @@ TEST_F(Reporting, CountsAreThoseThatPythonFindsInTheRows) {
   EXPECT_LE(report["tokens"]["histogram"].size(), 13U);
 }
 
+TEST_F(Reporting, RowsThatAreComparedInManyPassesAreFoundAllTheSame) {
+  const auto data = read(write_rows(700));
+  ASSERT_TRUE(data.ok()) << data.error().message;
+  const auto one = find_same_rows(*data);
+  const auto many = find_same_rows(*data, 50);
+  ASSERT_TRUE(one.ok() && many.ok());
+  for (const auto& same : {&FoundRows::duplicates, &FoundRows::leaks}) {
+    EXPECT_GT(((*one).*same).exact, 10);
+    EXPECT_EQ(((*one).*same).exact, ((*many).*same).exact);
+    EXPECT_EQ(((*one).*same).near, ((*many).*same).near);
+    EXPECT_EQ(((*one).*same).examples, ((*many).*same).examples);
+    EXPECT_EQ(((*one).*same).examples.size(), 5U);
+  }
+}
+
 TEST_F(Reporting, TheNumberOfThreadsChangesNothing) {
   const std::string path = write_rows(1500);
   const auto one = read(path, 1);
@@ -124,7 +139,8 @@ TEST_F(Reporting, TheNumberOfThreadsChangesNothing) {
     const auto many = read(path, threads);
     ASSERT_TRUE(many.ok());
     EXPECT_EQ(many->digest, one->digest);
-    EXPECT_EQ(to_json(make_data_report(*many, config_, 60)), to_json(make_data_report(*one, config_, 60)));
+    EXPECT_EQ(to_json(make_data_report(*many, config_, 60).value()),
+              to_json(make_data_report(*one, config_, 60).value()));
   }
   config_.preprocessing.invalid_rows = "refuse";
   const auto refused = read(path, 1);
@@ -138,7 +154,7 @@ TEST_F(Reporting, ThePageShowsBarsAndPairs) {
 {"prompt": "p", "completion": "c", "split": "train"})";
   const auto data = read((dir_ / "d.jsonl").string());
   ASSERT_TRUE(data.ok()) << data.error().message;
-  const std::string page = to_text(make_data_report(*data, config_, 60));
+  const std::string page = to_text(make_data_report(*data, config_, 60).value());
   EXPECT_THAT(page, HasSubstr("1 exact, 1 but for case and white space: row 2 equals 1, row 3 equals 1"));
   EXPECT_THAT(page, HasSubstr("0 exact, 1 but for case and white space: row 2 is train row 1"));
   EXPECT_THAT(page, HasSubstr("##########"));

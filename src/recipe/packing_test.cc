@@ -138,6 +138,35 @@ TEST(Packing, MicroBatchesHoldTheStepWithinTheirBudget) {
   }
 }
 
+TEST(Packing, MicroBatchesAreThoseOfTheDefinition) {
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    const auto lengths = random_lengths(seed, 5 + 9 * seed, 2 + seed * 3);
+    std::vector<int32_t> indices(lengths.size());
+    std::iota(indices.begin(), indices.end(), 0);
+    philox_shuffle(std::span(indices), seed, 0);
+    std::vector<int32_t> longest_first = indices;
+    const auto length_of = [&](int32_t index) { return lengths[static_cast<size_t>(index)]; };
+    std::stable_sort(longest_first.begin(), longest_first.end(),
+                     [&](int32_t a, int32_t b) { return length_of(a) > length_of(b); });
+    std::vector<std::vector<int32_t>> bins;
+    for (const int32_t index : longest_first) {
+      auto best = bins.end();
+      for (auto bin = bins.begin(); bin != bins.end(); ++bin) {
+        const int64_t used = tokens_of(lengths, *bin);
+        if (used + length_of(index) <= 70 && (best == bins.end() || used > tokens_of(lengths, *best))) best = bin;
+      }
+      if (best == bins.end()) best = bins.insert(bins.end(), std::vector<int32_t>());
+      best->push_back(index);
+    }
+    const auto by_place = [&](int32_t a, int32_t b) {
+      return std::find(indices.begin(), indices.end(), a) < std::find(indices.begin(), indices.end(), b);
+    };
+    for (auto& bin : bins) std::sort(bin.begin(), bin.end(), by_place);
+    std::sort(bins.begin(), bins.end(), [&](const auto& a, const auto& b) { return by_place(a[0], b[0]); });
+    EXPECT_EQ(micro_batches(lengths, indices, 70), bins);
+  }
+}
+
 TEST(Packing, MicroBatchesKeepTheGivenOrder) {
   const std::vector<int32_t> lengths = {4, 4, 4, 4};
   EXPECT_THAT(micro_batches(lengths, std::vector<int32_t>{3, 1, 2, 0}, 8),

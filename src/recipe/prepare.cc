@@ -4,12 +4,13 @@
 
 #include <algorithm>
 #include <optional>
-#include <span>
 #include <unordered_map>
 
-#include "base/digest.h"
+#include "base/files.h"
 #include "base/strings.h"
+#include "recipe/arrange.h"
 #include "recipe/encode_row.h"
+#include "recipe/encoded_rows.h"
 #include "recipe/row_workers.h"
 
 namespace graft::recipe {
@@ -17,23 +18,11 @@ namespace {
 
 constexpr size_t kMostReasons = 20;
 constexpr int64_t kRowsBetweenReports = 512;
-constexpr size_t kCandidates = 256;  // rows among which samples are looked for where the splits come last
-constexpr size_t kCandidateBytes = size_t{8} << 20;
-
-std::string digest_of(std::span<const Example> examples) {
-  Sha256 digest;
-  const auto add = [&](const void* data, size_t size) {
-    digest.update(std::string_view(static_cast<const char*>(data), size));
-  };
-  for (const Example& example : examples) {
-    const uint64_t length = example.tokens.size();
-    add(&length, sizeof length);
-    add(example.tokens.data(), length * sizeof(int32_t));
-    add(example.supervised.data(), length);
-    if (example.label >= 0) add(&example.label, sizeof example.label);
-  }
-  return digest.hex();
-}
+constexpr size_t kStoredPrompts = 64;
+constexpr int64_t kCandidates = 256;  // rows among which samples are looked for where the splits come last
+constexpr int64_t kCandidateBytes = int64_t{8} << 20;
+constexpr size_t kChunkBytes = size_t{8} << 20;  // of examples that are written at once
+constexpr size_t kChunkRows = 65536;
 
 // "row 17: messages[2]: ..." -> "messages[]: ...", so that equal reasons are counted together.
 std::string reason_of(const std::string& message) {
@@ -53,182 +42,148 @@ size_t bytes_of(const RowText& text) {
   return bytes;
 }
 
-// Takes the outcomes in the order of the rows.
+// Takes the outcomes in the order of the rows, and writes them.
 class Preparation {
  public:
   Preparation(const TrainingConfig& config, const RowEncoder& encoder, const PrepareOptions& options,
-              const RowPipeline& pipeline)
-      : config_(config), encoder_(encoder), options_(options), pipeline_(pipeline) {
-    data_.shape = pipeline.shape();
+              const RowPipeline& pipeline, EncodedRows& rows)
+      : config_(config), encoder_(encoder), options_(options), pipeline_(pipeline), rows_(rows), state_(rows.state()) {
+    state_.shape = pipeline.shape();
+    state_.stratified = pipeline.stratifies();
+    number_all(state_.labels, label_numbers_);
+    number_all(state_.groups, group_numbers_);
+    for (const StoredPrompt& stored : state_.prompts) ++prompts_of(stored.split);
   }
 
   Status add(EncodedRow row) {
-    ++data_.rows;
+    ++state_.rows;
     switch (row.state) {
       case EncodedRow::State::kRefused:
         return row.error;
       case EncodedRow::State::kInvalid:
-        return leave_out(row.error);
+        GRAFT_CHECK_OK(leave_out(row.error));
+        break;
       case EncodedRow::State::kSampledOut:
-        ++data_.sampled_out;
-        return {};
+        ++state_.sampled_out;
+        break;
       case EncodedRow::State::kTooLong:
-        ++data_.dropped;
-        return {};
+        ++state_.dropped;
+        break;
       case EncodedRow::State::kEncoded:
+        keep(std::move(row));
         break;
     }
-    keep(std::move(row));
-    return {};
-  }
-
-  Result<PreparedData> finish(const std::string& name) {
-    if (pipeline_.stratifies()) split_by_group();
-    for (size_t i = 0; i < examples_.size(); ++i) {
-      examples_of(data_.records[record_of_[i]].split).push_back(std::move(examples_[i]));
-    }
-    if (data_.train.empty()) return nothing_left(name);
-    if (Status known = name_labels(); !known.ok()) return at(name, known.error());
-    data_.digest = digest_of(data_.train);
-    if (pipeline_.stratifies()) choose_candidates();
-    if (data_.validation.empty()) data_.prompts = std::move(train_prompts_);
-    return std::move(data_);
+    if (rows_.file().waiting_bytes() < kChunkBytes && ++waiting_rows_ < kChunkRows) return {};
+    waiting_rows_ = 0;
+    return rows_.commit();
   }
 
  private:
-  [[nodiscard]] Error nothing_left(const std::string& name) const {
-    return invalid(fmt::format(
-        "{}: none of its {} rows is left to train on ({} left out by sample_ratio, {} too long, {} invalid, {} for "
-        "validation, {} for test); see preprocessing{}",
-        name, data_.rows, data_.sampled_out, data_.dropped, data_.invalid, data_.validation.size(), data_.test.size(),
-        data_.invalid > 0 ? "; " + data_.first_invalid : std::string()));
+  using Numbers = std::unordered_map<std::string, int32_t>;
+
+  static void number_all(const std::vector<std::string>& names, Numbers& numbers) {
+    for (const std::string& name : names) numbers.try_emplace(name, static_cast<int32_t>(numbers.size()));
   }
 
-  std::vector<Example>& examples_of(Split split) {
-    if (split == Split::kTrain) return data_.train;
-    return split == Split::kValidation ? data_.validation : data_.test;
+  // In the order in which they were seen.
+  static int32_t number_of(const std::string& name, Numbers& numbers, std::vector<std::string>& names) {
+    const auto [place, is_new] = numbers.try_emplace(name, static_cast<int32_t>(names.size()));
+    if (is_new) names.push_back(name);
+    return place->second;
   }
 
   Status leave_out(const Error& error) {
     if (config_.preprocessing.invalid_rows == "refuse") return error;
-    if (data_.invalid++ == 0) data_.first_invalid = error.message;
+    if (state_.invalid++ == 0) state_.first_invalid = error.message;
     std::string reason = reason_of(error.message);
-    auto& reasons = data_.invalid_reasons;
+    auto& reasons = state_.invalid_reasons;
     if (!reasons.contains(reason) && reasons.size() >= kMostReasons) reason = "other reasons";
     ++reasons[reason];
     return {};
   }
 
   void keep(EncodedRow row) {
-    data_.truncated += row.record.shortened && !row.text.document ? 1 : 0;
-    data_.cut += row.record.shortened && row.text.document ? 1 : 0;
-    if (row.text.is_labelled) row.pieces.front().label = number_of(row.text.completion, label_numbers_, labels_);
-    if (pipeline_.stratifies()) groups_.push_back(number_of(row.group, group_numbers_, group_names_));
-    for (Example& piece : row.pieces) {
-      data_.longest = std::max(data_.longest, static_cast<int64_t>(piece.tokens.size()));
-      record_of_.push_back(data_.records.size());
-      examples_.push_back(std::move(piece));
+    state_.truncated += row.record.shortened && !row.text.document ? 1 : 0;
+    state_.cut += row.record.shortened && row.text.document ? 1 : 0;
+    StoredExample entry;
+    entry.exact = row.record.exact;
+    entry.near = row.record.near;
+    entry.row_tokens = row.record.tokens;
+    entry.split = static_cast<uint8_t>(row.record.split);
+    entry.shortened = row.record.shortened ? 1 : 0;
+    if (row.text.is_labelled) entry.label = number_of(row.text.completion, label_numbers_, state_.labels);
+    if (state_.stratified) entry.group = number_of(row.group, group_numbers_, state_.groups);
+    for (const Example& piece : row.pieces) {
+      state_.longest = std::max(state_.longest, static_cast<int64_t>(piece.tokens.size()));
+      rows_.file().append(piece, entry);
+      entry.begins_row = 0;
     }
-    if (pipeline_.stratifies()) {
-      keep_candidate(std::move(row.text));
-    } else {
-      keep_prompt(row.text, row.record.split);
-    }
-    data_.records.push_back(row.record);
+    if (!state_.stratified || is_candidate(row.text)) keep_prompt(row.text, row.record.split);
+    ++state_.records;
   }
 
-  // In the order in which they were seen.
-  static int32_t number_of(const std::string& name, std::unordered_map<std::string, int32_t>& numbers,
-                           std::vector<std::string>& names) {
-    const auto [place, is_new] = numbers.try_emplace(name, static_cast<int32_t>(names.size()));
-    if (is_new) names.push_back(name);
-    return place->second;
-  }
-
-  void split_by_group() {
-    const auto splits = stratified_split(groups_, static_cast<uint64_t>(config_.random_seed),
-                                         config_.preprocessing.split.probabilities);
-    for (size_t i = 0; i < splits.size(); ++i) data_.records[i].split = splits[i];
-  }
-
-  // Labels get their numbers by name, and only the train rows have a say.
-  Status name_labels() {
-    if (labels_.empty()) return {};
-    std::vector<bool> seen(labels_.size());
-    for (const Example& example : data_.train) seen[static_cast<size_t>(example.label)] = true;
-    for (size_t i = 0; i < labels_.size(); ++i) {
-      if (seen[i]) data_.labels.push_back(labels_[i]);
-    }
-    std::sort(data_.labels.begin(), data_.labels.end());
-    std::vector<int32_t> number(labels_.size(), -1);
-    for (size_t i = 0; i < labels_.size(); ++i) {
-      if (!seen[i]) continue;
-      const auto place = std::lower_bound(data_.labels.begin(), data_.labels.end(), labels_[i]);
-      number[i] = static_cast<int32_t>(place - data_.labels.begin());
-    }
-    GRAFT_CHECK_OK(check_unseen(data_.validation, number, "validation"));
-    GRAFT_CHECK_OK(check_unseen(data_.test, number, "test"));
-    for (auto* examples : {&data_.train, &data_.validation, &data_.test}) {
-      for (Example& example : *examples) example.label = number[static_cast<size_t>(example.label)];
-    }
-    return {};
-  }
-
-  Status check_unseen(const std::vector<Example>& examples, const std::vector<int32_t>& number, const char* what) {
-    std::vector<std::string> unseen;
-    int64_t first = 0;
-    for (const Example& example : examples) {
-      const auto label = static_cast<size_t>(example.label);
-      if (number[label] >= 0) continue;
-      const std::string name = "'" + printable(labels_[label], 40) + "'";
-      if (std::find(unseen.begin(), unseen.end(), name) != unseen.end()) continue;
-      if (unseen.empty()) first = example.row;
-      unseen.push_back(name);
-      if (unseen.size() == 10) break;
-    }
-    if (unseen.empty()) return {};
-    return invalid(
-        fmt::format("row {}: a {} row has a label that no training row has ({}); add training rows with it, split by "
-                    "preprocessing.split.type: stratify, or correct the label",
-                    first, what, join(unseen, ", ")));
+  // Where the splits come last, samples are looked for among the first rows.
+  bool is_candidate(const RowText& text) {
+    const auto bytes = static_cast<int64_t>(bytes_of(text));
+    if (state_.candidates >= kCandidates || state_.candidate_bytes + bytes > kCandidateBytes) return false;
+    state_.candidate_bytes += bytes;
+    ++state_.candidates;
+    return true;
   }
 
   void keep_prompt(const RowText& text, Split split) {
-    std::vector<PromptExample>& prompts = split == Split::kValidation ? data_.prompts : train_prompts_;
-    if (split == Split::kTest || prompts.size() >= options_.prompt_count || text.document) return;
+    size_t& kept = prompts_of(split);
+    const bool enough = !state_.stratified && kept >= stored_prompts(options_);
+    if (split == Split::kTest || enough || text.document) return;
     auto prompt = encoder_.prompt(text);
     // An answer that is not plain text has no sample to compare with, and a prompt that was cut asks something else.
     if (!prompt.ok() || static_cast<int64_t>(prompt->tokens.size()) >= pipeline_.limit()) return;
-    prompts.push_back(std::move(prompt).value());
+    state_.prompts.push_back({state_.records, split, std::move(prompt).value()});
+    ++kept;
   }
 
-  void keep_candidate(RowText text) {
-    const size_t bytes = bytes_of(text);
-    if (candidates_.size() >= kCandidates || candidate_bytes_ + bytes > kCandidateBytes) return;
-    candidate_bytes_ += bytes;
-    candidates_.push_back({data_.records.size(), std::move(text)});
-  }
-
-  void choose_candidates() {
-    for (const auto& [record, text] : candidates_) keep_prompt(text, data_.records[record].split);
-  }
+  size_t& prompts_of(Split split) { return split == Split::kValidation ? validation_prompts_ : train_prompts_; }
 
   const TrainingConfig& config_;
   const RowEncoder& encoder_;
-  PrepareOptions options_;
+  const PrepareOptions& options_;
   const RowPipeline& pipeline_;
-  PreparedData data_;
-  std::vector<Example> examples_;
-  std::vector<size_t> record_of_;  // of each example
-  std::vector<PromptExample> train_prompts_;
-  std::unordered_map<std::string, int32_t> label_numbers_;
-  std::vector<std::string> labels_;
-  std::unordered_map<std::string, int32_t> group_numbers_;
-  std::vector<std::string> group_names_;
-  std::vector<int32_t> groups_;  // of each record
-  std::vector<std::pair<size_t, RowText>> candidates_;
-  size_t candidate_bytes_ = 0;
+  EncodedRows& rows_;
+  EncodingState& state_;
+  Numbers label_numbers_;
+  Numbers group_numbers_;
+  size_t train_prompts_ = 0;
+  size_t validation_prompts_ = 0;
+  size_t waiting_rows_ = 0;
 };
+
+bool should_stop(const PrepareOptions& options) { return options.stop != nullptr && *options.stop; }
+
+Status encode_rows(const TrainingConfig& config, const RowEncoder& encoder, formats::DatasetReader& reader,
+                   const std::string& name, const PrepareOptions& options, EncodedRows& rows) {
+  GRAFT_TRY(std::optional<formats::DatasetRow> row, reader.next());
+  if (!row) return invalid(name + ": has no rows");
+  const auto pipeline = RowPipeline::create(config, encoder, options.max_length, *row);
+  if (!pipeline.ok()) return at(name, pipeline.error());
+  for (int64_t done = rows.state().rows; row && done > 0; --done) {
+    if (should_stop(options)) break;
+    GRAFT_TRY(row, reader.next());
+  }
+  Preparation preparation(config, encoder, options, *pipeline, rows);
+  RowWorkers workers(*pipeline, options.threads, [&](EncodedRow encoded) {
+    const int64_t taken = rows.state().rows + 1;
+    if (options.on_rows && taken % kRowsBetweenReports == 0) options.on_rows(taken);
+    return preparation.add(std::move(encoded));
+  });
+  while (row && !should_stop(options)) {
+    if (Status added = workers.add(std::move(*row)); !added.ok()) return at(name, added.error());
+    GRAFT_TRY(row, reader.next());
+  }
+  if (Status added = workers.finish(); !added.ok()) return at(name, added.error());
+  GRAFT_CHECK_OK(rows.commit());
+  if (row) return cancelled("stopped while the data was prepared; the same command goes on from there");
+  return {};
+}
 
 }  // namespace
 
@@ -236,24 +191,25 @@ int64_t longest_row(const TrainingConfig& config, int64_t context) {
   return std::min(context, config.preprocessing.global_max_sequence_length.value_or(context));
 }
 
+size_t stored_prompts(const PrepareOptions& options) { return std::max(options.prompt_count, kStoredPrompts); }
+
 Result<PreparedData> prepare(const TrainingConfig& config, const RowEncoder& encoder, formats::DatasetReader& reader,
                              const std::string& name, const PrepareOptions& options) {
-  GRAFT_TRY(std::optional<formats::DatasetRow> row, reader.next());
-  if (!row) return invalid(name + ": has no rows");
-  const auto pipeline = RowPipeline::create(config, encoder, options.max_length, *row);
-  if (!pipeline.ok()) return at(name, pipeline.error());
-  Preparation preparation(config, encoder, options, *pipeline);
-  int64_t taken = 0;
-  RowWorkers workers(*pipeline, options.threads, [&](EncodedRow encoded) {
-    if (options.on_rows && ++taken % kRowsBetweenReports == 0) options.on_rows(taken);
-    return preparation.add(std::move(encoded));
-  });
-  while (row) {
-    if (Status added = workers.add(std::move(*row)); !added.ok()) return at(name, added.error());
-    GRAFT_TRY(row, reader.next());
+  const auto warn = [&](const std::string& line) {
+    if (options.on_note) options.on_note("warning: " + line);
+  };
+  GRAFT_TRY(EncodedRows rows,
+            options.directory.empty() ? EncodedRows::unnamed() : EncodedRows::open(options.directory, warn));
+  const auto arranged = [&]() -> Result<PreparedData> {
+    if (!rows.finished()) GRAFT_CHECK_OK(encode_rows(config, encoder, reader, name, options, rows));
+    return arrange(config, std::move(rows), name, options.prompt_count);
+  };
+  auto data = arranged();
+  // What is wrong with the rows is wrong the next time, too.
+  if (!data.ok() && data.error().kind == ErrorKind::kInvalid) {
+    if (!options.directory.empty()) GRAFT_CHECK_OK(remove_tree(options.directory));
   }
-  if (Status added = workers.finish(); !added.ok()) return at(name, added.error());
-  return preparation.finish(name);
+  return data;
 }
 
 }  // namespace graft::recipe

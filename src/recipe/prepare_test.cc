@@ -39,7 +39,7 @@ class Preparing : public testing::Test {
   std::vector<std::string> shown(const Result<PreparedData>& data) {
     std::vector<std::string> texts;
     if (!data.ok()) return {"error: " + data.error().message};
-    for (const auto& example : data->train) texts.push_back(preview(example, *tokenizer_));
+    for (const auto& example : all_of(data->train)) texts.push_back(preview(example, *tokenizer_));
     return texts;
   }
 
@@ -214,7 +214,7 @@ TEST_F(Preparing, FixedSplitsFollowTheColumn) {
   ASSERT_TRUE(data.ok()) << data.error().message;
   EXPECT_EQ(data->train.size(), 4U);
   EXPECT_EQ(data->validation.size(), 3U);
-  EXPECT_EQ(data->validation[0].row, 2);
+  EXPECT_EQ(all_of(data->validation).at(0).row, 2);
   EXPECT_EQ(data->prompts.size(), 3U);
   EXPECT_EQ(data->prompts[0].prompt, "p1");
   EXPECT_THAT(error_of("e.jsonl", R"({"prompt": "p", "completion": "c", "split": 3})"),
@@ -229,8 +229,8 @@ TEST_F(Preparing, ASplitColumnIsUsedWhereTheFirstRowHasOne) {
   const auto data = prepare_file("d.jsonl", rows);
   ASSERT_TRUE(data.ok()) << data.error().message;
   EXPECT_EQ(data->train.size(), 1U);
-  EXPECT_EQ(data->validation.at(0).row, 2);
-  EXPECT_EQ(data->test.at(0).row, 3);
+  EXPECT_EQ(all_of(data->validation).at(0).row, 2);
+  EXPECT_EQ(all_of(data->test).at(0).row, 3);
   EXPECT_THAT(
       error_of("d.jsonl", rows + "\n{\"prompt\": \"p\", \"completion\": \"c\", \"split\": \"other\"}"),
       HasSubstr("row 4: column 'split' is 'other': expected 0 or train, 1 or validation (evaluation), 2 or test; "
@@ -259,7 +259,7 @@ TEST_F(Preparing, ADocumentThatIsTooLongIsCutSoThatEveryTokenIsLearnedOnce) {
   EXPECT_EQ(data->cut, 1);
   EXPECT_EQ(data->truncated, 0);
   int64_t learned = 0;
-  for (const Example& example : data->train) learned += supervised_tokens(example);
+  for (const Example& example : all_of(data->train)) learned += supervised_tokens(example);
   EXPECT_EQ(learned, static_cast<int64_t>(text.size()) + 1 + 2);
   config_.preprocessing.overlong_rows = "drop";
   EXPECT_EQ(prepare_file("d.jsonl", "{\"text\": \"" + text + "\"}\n{\"text\": \"z\"}", 6)->dropped, 1);
@@ -295,9 +295,9 @@ TEST_F(Labelling, LabelsAreThoseOfTheTrainRowsInOrder) {
   const auto data = prepare_file("d.csv", "text,label,split\na,spam,train\nb,ham,train\nc,spam,eval\n");
   ASSERT_TRUE(data.ok()) << data.error().message;
   EXPECT_THAT(data->labels, testing::ElementsAre("ham", "spam"));
-  EXPECT_EQ(data->train[0].label, 1);
-  EXPECT_EQ(data->train[1].label, 0);
-  EXPECT_EQ(data->validation[0].label, 1);
+  EXPECT_EQ(all_of(data->train)[0].label, 1);
+  EXPECT_EQ(all_of(data->train)[1].label, 0);
+  EXPECT_EQ(all_of(data->validation)[0].label, 1);
   EXPECT_EQ(shown(data)[0], "<s>a");
 }
 
@@ -312,7 +312,8 @@ TEST_F(Labelling, StratifiedSplitsKeepTheShareOfEveryLabel) {
   for (int i = 0; i < 120; ++i) rows += "t" + std::to_string(i) + (i % 3 == 0 ? ",rare\n" : ",often\n");
   const auto data = prepare_file("d.csv", rows);
   ASSERT_TRUE(data.ok()) << data.error().message;
-  const auto count = [](const std::vector<Example>& examples, int32_t label) {
+  const auto count = [](const ExampleSet& set, int32_t label) {
+    const std::vector<Example> examples = all_of(set);
     return std::count_if(examples.begin(), examples.end(), [&](const Example& e) { return e.label == label; });
   };
   EXPECT_EQ(count(data->train, 0), 40);
@@ -332,7 +333,7 @@ TEST_F(Preparing, EqualRowsHaveEqualDigests) {
 {"prompt": " A  B", "completion": "C "}
 {"prompt": "a", "completion": "bc"})");
   ASSERT_TRUE(data.ok());
-  const auto& records = data->records;
+  const auto records = records_of(*data);
   ASSERT_EQ(records.size(), 4U);
   EXPECT_EQ(records[0].exact, records[1].exact);
   EXPECT_NE(records[0].exact, records[2].exact);

@@ -7,7 +7,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "recipe/prepare.h"
 #include "recipe/row_encoder.h"
 
 namespace graft::recipe {
@@ -85,6 +87,23 @@ inline Result<text::RenderedChat> render_chatml(const nlohmann::ordered_json& me
   }
   if (add_generation_prompt) chat.text += "<|im_start|>assistant\n";
   return chat;
+}
+
+// Read from disk.
+inline std::vector<Example> all_of(const ExampleSet& set) {
+  std::vector<Example> examples;
+  for (size_t i = 0; i < set.size(); ++i) {
+    auto example = set.read(i);
+    EXPECT_TRUE(example.ok()) << example.error().message;
+    examples.push_back(example.ok() ? *example : Example());
+  }
+  return examples;
+}
+
+inline std::vector<RowRecord> records_of(const PreparedData& data) {
+  std::vector<RowRecord> records;
+  EXPECT_TRUE(data.each_record([&](const RowRecord& record) { records.push_back(record); }).ok());
+  return records;
 }
 
 }  // namespace graft::recipe

@@ -26,6 +26,7 @@ struct BaseModelInfo {
   std::shared_ptr<const text::ChatTemplate> chat_template;                       // null where the model has none
   nlohmann::ordered_json template_variables = nlohmann::ordered_json::object();  // bos_token, eos_token, ...
   RunEnvironment environment;                                                    // threads resolved
+  std::string text_digest;  // recipe/prepare_file.h; empty: prepared data is not kept
 };
 
 // A base model that is ready to be trained on or asked. The program graft-engine brings the torch implementation, tests

@@ -33,7 +33,7 @@ Status set_labels(const recipe::PreparedData& prepared, SessionSettings& session
 std::string label_counts(const recipe::PreparedData& prepared) {
   std::vector<std::pair<int64_t, std::string>> counts;
   for (const std::string& label : prepared.labels) counts.emplace_back(0, printable(label, 40));
-  for (const recipe::Example& example : prepared.train) --counts[static_cast<size_t>(example.label)].first;
+  for (const int32_t label : prepared.train.labels()) --counts[static_cast<size_t>(label)].first;
   std::stable_sort(counts.begin(), counts.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
   std::vector<std::string> shown;
   for (const auto& [count, label] : counts) {
@@ -44,11 +44,12 @@ std::string label_counts(const recipe::PreparedData& prepared) {
   return fmt::format("{}", fmt::join(shown, ", "));
 }
 
-Result<std::optional<Confusion>> classify_rows(Session& session, const std::vector<MicroBatch>& batches,
+Result<std::optional<Confusion>> classify_rows(Session& session, const MicroBatches& batches,
                                                const std::vector<std::string>& labels, const std::atomic<bool>& stop) {
   Confusion confusion(labels);
-  for (const MicroBatch& micro : batches) {
+  for (size_t batch = 0; batch < batches.size(); ++batch) {
     if (stop) return std::optional<Confusion>();
+    GRAFT_TRY(const MicroBatch micro, batches.get(batch));
     GRAFT_TRY(const std::vector<float> logits, session.classify(micro.batch));
     const std::vector<int32_t>& ends = micro.batch.cu_seqlens;
     if (logits.size() != labels.size() * (ends.size() - 1)) return internal_error("not a logit for each class and row");

@@ -28,7 +28,7 @@ Status set_labels(const recipe::PreparedData& prepared, SessionSettings& session
 std::string label_counts(const recipe::PreparedData& prepared);
 
 // How the session classifies these rows; nothing where `stop` was set. The labels are the session's.
-Result<std::optional<Confusion>> classify_rows(Session& session, const std::vector<MicroBatch>& batches,
+Result<std::optional<Confusion>> classify_rows(Session& session, const MicroBatches& batches,
                                                const std::vector<std::string>& labels, const std::atomic<bool>& stop);
 
 // accuracy and macro_f1: what every evaluation asks for.

@@ -87,7 +87,7 @@ class TrainVerb {
  private:
   Result<int> work() {
     GRAFT_TRY(base_, context_.open_model({config_.base_model, config_.trainer.dtype, options_.threads}));
-    GRAFT_TRY(data_, prepare_train_data(config_, base_->info()));
+    GRAFT_TRY(data_, prepare_train_data(config_, base_->info(), {&context_.err, context_.progress, &context_.stop}));
     print_plan();
     GRAFT_CHECK_OK(recipe::check_memory(data_.memory, recipe::available_memory()));
     GRAFT_TRY(JobDirectory directory, JobDirectory::open(output_, options_.resume));

@@ -2,16 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <numeric>
 #include <utility>
 
-#include "base/digest.h"
-#include "base/files.h"
-#include "formats/dataset.h"
 #include "recipe/adapter_settings.h"
 #include "recipe/optimizer_config.h"
 #include "recipe/packing.h"
-#include "recipe/prepare.h"
+#include "recipe/prepare_file.h"
 #include "recipe/row_encoder.h"
 #include "recipe/schedule.h"
 #include "training/classifier_run.h"
@@ -29,27 +27,33 @@ constexpr int32_t kMinSampleTokens = 1024;
 constexpr int64_t kManySampleTokens = 8192;
 constexpr int64_t kEvaluationTokens = 4096;  // of an evaluation's forward pass, where steps are larger
 
-MicroBatch micro_batch(std::span<const recipe::Example> examples, const recipe::MicroBatchIndices& indices) {
+Result<MicroBatch> micro_batch(const recipe::ExampleSet& examples, const recipe::MicroBatchIndices& indices) {
   MicroBatch micro;
-  micro.batch = recipe::pack(examples, indices);
+  std::vector<recipe::Example> chosen;
   for (const int32_t index : indices) {
-    micro.rows.push_back(fmt::format("row {}", examples[static_cast<size_t>(index)].row));
+    GRAFT_TRY(recipe::Example example, examples.read(static_cast<size_t>(index)));
+    micro.rows.push_back(fmt::format("row {}", example.row));
+    chosen.push_back(std::move(example));
   }
+  std::vector<int32_t> all(chosen.size());
+  std::iota(all.begin(), all.end(), 0);
+  micro.batch = recipe::pack(chosen, all);
   return micro;
 }
 
 // The recipe's order over the train rows.
 class RecipeSource final : public BatchSource {
  public:
-  RecipeSource(std::vector<recipe::Example> examples, const recipe::PackingSettings& settings, std::string digest)
-      : examples_(std::move(examples)), order_(recipe::lengths_of(examples_), settings, std::move(digest)) {}
+  RecipeSource(recipe::ExampleSet examples, const recipe::PackingSettings& settings, std::string digest)
+      : examples_(std::move(examples)), order_(examples_.lengths(), settings, std::move(digest)) {}
 
   Result<StepBatch> next() override {
     const recipe::StepPlan plan = order_.next();
     StepBatch step;
     step.epoch = plan.epoch;
     for (const recipe::MicroBatchIndices& indices : plan.micro_batches) {
-      step.micro_batches.push_back(micro_batch(examples_, indices));
+      GRAFT_TRY(MicroBatch micro, micro_batch(examples_, indices));
+      step.micro_batches.push_back(std::move(micro));
     }
     return step;
   }
@@ -58,27 +62,26 @@ class RecipeSource final : public BatchSource {
   [[nodiscard]] const recipe::TrainingOrder& order() const { return order_; }
 
  private:
-  std::vector<recipe::Example> examples_;
+  recipe::ExampleSet examples_;
   recipe::TrainingOrder order_;
 };
 
-std::vector<MicroBatch> pack_all(std::span<const recipe::Example> examples, int64_t max_tokens) {
+// All of a split, planned now and read from disk at each evaluation.
+MicroBatches pack_all(recipe::ExampleSet examples, int64_t max_tokens) {
   std::vector<int32_t> all(examples.size());
   std::iota(all.begin(), all.end(), 0);
-  std::vector<MicroBatch> batches;
-  for (const auto& indices : recipe::micro_batches(recipe::lengths_of(examples), all, max_tokens)) {
-    batches.push_back(micro_batch(examples, indices));
-  }
-  return batches;
+  struct Planned {
+    recipe::ExampleSet examples;
+    std::vector<recipe::MicroBatchIndices> batches;
+  };
+  auto planned = std::make_shared<Planned>();
+  planned->batches = recipe::micro_batches(examples.lengths(), all, max_tokens);
+  planned->examples = std::move(examples);
+  const size_t size = planned->batches.size();
+  return {size, [planned](size_t index) { return micro_batch(planned->examples, planned->batches[index]); }};
 }
 
 NamedValues counts_of(const std::string& dataset, const recipe::PreparedData& prepared) {
-  int64_t tokens = 0;
-  int64_t supervised = 0;
-  for (const recipe::Example& example : prepared.train) {
-    tokens += static_cast<int64_t>(example.tokens.size());
-    supervised += recipe::supervised_tokens(example);
-  }
   NamedValues counts = {{"file", dataset},
                         {"rows", format_count(prepared.rows)},
                         {"for training", format_count(static_cast<int64_t>(prepared.train.size()))},
@@ -95,11 +98,11 @@ NamedValues counts_of(const std::string& dataset, const recipe::PreparedData& pr
   counts.emplace_back("longest row", format_count(prepared.longest) + " tokens");
   if (!prepared.labels.empty()) {
     counts.emplace_back("classes", label_counts(prepared));
-    counts.emplace_back("tokens in an epoch", format_count(tokens));
+    counts.emplace_back("tokens in an epoch", format_count(prepared.train.tokens()));
     return counts;
   }
-  counts.emplace_back("tokens in an epoch",
-                      fmt::format("{}, {} with loss", format_count(tokens), format_count(supervised)));
+  counts.emplace_back("tokens in an epoch", fmt::format("{}, {} with loss", format_count(prepared.train.tokens()),
+                                                        format_count(prepared.train.learned())));
   return counts;
 }
 
@@ -119,21 +122,62 @@ std::vector<std::string> warnings_of(const recipe::PreparedData& prepared, int64
   return warnings;
 }
 
-std::string preview_of(const recipe::PreparedData& prepared, const text::Tokenizer& tokenizer) {
-  const recipe::Example& first = prepared.train.front();
+Result<std::string> preview_of(const recipe::PreparedData& prepared, const text::Tokenizer& tokenizer) {
+  GRAFT_TRY(const recipe::Example first, prepared.train.read(0));
   const std::string text = recipe::preview(first, tokenizer);
   if (prepared.labels.empty()) return "One row as the model sees it; what is between [[ and ]] carries loss:\n" + text;
   return fmt::format("One row as the model sees it; its class is {}:\n{}",
                      prepared.labels[static_cast<size_t>(first.label)], text);
 }
 
-void take_samples(const recipe::PreparedData& prepared, TrainData& data) {
+Status take_samples(const recipe::PreparedData& prepared, TrainData& data) {
   data.samples_are_held_out = !prepared.validation.empty();
   for (const recipe::PromptExample& prompt : prepared.prompts) {
     data.prompts.push_back({prompt.prompt, prompt.reference, prompt.tokens, prompt.row});
   }
   const auto& rows = prepared.validation.empty() ? prepared.train : prepared.validation;
-  for (size_t i = 0; i < std::min(kTexts, rows.size()); ++i) data.texts.push_back(rows[i].tokens);
+  for (size_t i = 0; i < std::min(kTexts, rows.size()); ++i) {
+    GRAFT_TRY(recipe::Example example, rows.read(i));
+    data.texts.push_back(std::move(example.tokens));
+  }
+  return {};
+}
+
+// Rows as they are read, and how fast.
+class ReadingProgress {
+ public:
+  explicit ReadingProgress(const DataWatch& watch) : start_(Clock::now()) {
+    if (watch.out != nullptr) {
+      progress_ = std::make_unique<Progress>(
+          *watch.out, Progress::Options{.style = watch.progress, .label = "preparing data", .unit = "row"});
+    }
+  }
+
+  void on_rows(int64_t rows) {
+    if (progress_ == nullptr) return;
+    const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    progress_->update(rows, seconds > 0 ? fmt::format("{:.0f} rows/s", static_cast<double>(rows) / seconds) : "");
+  }
+  void on_note(const std::string& line) {
+    if (progress_ != nullptr) progress_->note(line);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_;
+  std::unique_ptr<Progress> progress_;
+};
+
+Result<recipe::PreparedFile> prepare_rows(const recipe::TrainingConfig& config, const BaseModelInfo& base,
+                                          const recipe::RowEncoder& encoder, size_t prompts, const DataWatch& watch) {
+  ReadingProgress progress(watch);
+  recipe::PrepareOptions options;
+  options.max_length = base.spec.max_position;
+  options.prompt_count = prompts;
+  options.on_rows = [&](int64_t rows) { progress.on_rows(rows); };
+  options.on_note = [&](const std::string& line) { progress.on_note(line); };
+  options.stop = watch.stop;
+  return recipe::prepare_file(config, encoder, base.text_digest, *config.dataset, std::move(options));
 }
 
 size_t prompt_count(const recipe::TrainerConfig& trainer) {
@@ -177,7 +221,8 @@ Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, con
   return recipe::RowEncoder::create(std::move(text), config.prompt.apply_chat_template);
 }
 
-Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const BaseModelInfo& base) {
+Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const BaseModelInfo& base,
+                                     const DataWatch& watch) {
   TrainData data;
   data.session.peft = recipe::peft_config(config.adapter, base.name);
   data.session.seed = static_cast<uint64_t>(config.random_seed);
@@ -198,22 +243,21 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   }
   const std::string& dataset = *config.dataset;
   GRAFT_TRY(const recipe::RowEncoder encoder, row_encoder(config, base));
-  GRAFT_TRY(const auto reader, formats::DatasetReader::open(dataset));
-  GRAFT_TRY(recipe::PreparedData prepared,
-            recipe::prepare(config, encoder, *reader, dataset, {base.spec.max_position, prompt_count(config.trainer)}));
+  GRAFT_TRY(recipe::PreparedFile file, prepare_rows(config, base, encoder, prompt_count(config.trainer), watch));
+  data.dataset_sha256 = std::move(file.sha256);
+  recipe::PreparedData& prepared = file.data;
   if (Status labelled = set_labels(prepared, data.session); !labelled.ok()) return at(dataset, labelled.error());
   if (data.session.full && !data.session.labels.empty()) {
     return unsupported(
         "output_features: a classification head is trained beside an adapter; set adapter.type to lora, or write "
         "type: text, and the label is learned as text");
   }
-  GRAFT_TRY(data.dataset_sha256, sha256_file(formats::DatasetReader::file_of(dataset)));
   data.counts = counts_of(dataset, prepared);
   for (std::string& warning : warnings_of(prepared, recipe::longest_row(config, base.spec.max_position))) {
     data.warnings.push_back(std::move(warning));
   }
-  data.preview = preview_of(prepared, *base.tokenizer);
-  take_samples(prepared, data);
+  GRAFT_TRY(data.preview, preview_of(prepared, *base.tokenizer));
+  GRAFT_CHECK_OK(take_samples(prepared, data));
   if (!data.samples_are_held_out && !evaluation_metrics(config.trainer).empty()) {
     return invalid(
         "trainer.evaluation_metrics and validation_metric need validation rows: give the split a share of them");
@@ -223,7 +267,7 @@ Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const
   data.session.checkpointing = data.memory.checkpointing;
 
   const recipe::PackingSettings packing = recipe::packing_settings(config);
-  data.validation = pack_all(prepared.validation, std::min(packing.micro_batch_tokens, kEvaluationTokens));
+  data.validation = pack_all(std::move(prepared.validation), std::min(packing.micro_batch_tokens, kEvaluationTokens));
   auto source = std::make_unique<RecipeSource>(std::move(prepared.train), packing, prepared.digest);
   const recipe::RunSchedule schedule = recipe::run_schedule(
       config.trainer, config.trainer.train_steps ? 0 : source->order().steps_in(config.trainer.epochs),

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
+#include "base/progress.h"
 #include "recipe/memory_plan.h"
 #include "recipe/row_encoder.h"
 #include "recipe/training_config.h"
@@ -26,7 +29,7 @@ struct SamplePrompt {
 // A data file made ready for one run.
 struct TrainData {
   std::unique_ptr<BatchSource> train;
-  std::vector<MicroBatch> validation;
+  MicroBatches validation;
   std::vector<SamplePrompt> prompts;        // from the validation rows, where there are any
   std::vector<std::vector<int32_t>> texts;  // whole rows, for the certificate
   bool samples_are_held_out = false;
@@ -46,7 +49,16 @@ struct TrainData {
 // Rows as this model reads them.
 Result<recipe::RowEncoder> row_encoder(const recipe::TrainingConfig& config, const BaseModelInfo& base);
 
-// Reads and tokenises the data file of `config` and plans the run. Errors name the file, the row and the remedy.
-Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const BaseModelInfo& base);
+// Who is told how far reading is, and can stop it.
+struct DataWatch {
+  std::ostream* out = nullptr;  // null: nobody
+  ProgressStyle progress = ProgressStyle::kQuiet;
+  const std::atomic<bool>* stop = nullptr;
+};
+
+// Reads and tokenises the data file of `config`, or finds it prepared (recipe/prepare_file.h), and plans the run.
+// Errors name the file, the row and the remedy; kCancelled where it was stopped.
+Result<TrainData> prepare_train_data(const recipe::TrainingConfig& config, const BaseModelInfo& base,
+                                     const DataWatch& watch = {});
 
 }  // namespace graft::training

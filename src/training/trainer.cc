@@ -48,11 +48,12 @@ uint64_t dropout_stream(uint64_t seed, int64_t step, int64_t micro_batch) {
   return uint64_t{block[0]} << 32 | block[1];
 }
 
-Result<std::optional<LossSum>> evaluate_batches(Session& session, const std::vector<MicroBatch>& batches,
+Result<std::optional<LossSum>> evaluate_batches(Session& session, const MicroBatches& batches,
                                                 const std::atomic<bool>& stop) {
   LossSum total;
-  for (const MicroBatch& micro : batches) {
+  for (size_t i = 0; i < batches.size(); ++i) {
     if (stop) return std::optional<LossSum>();
+    GRAFT_TRY(const MicroBatch micro, batches.get(i));
     GRAFT_TRY(const LossSum part, session.evaluate(micro.batch));
     if (!std::isfinite(part.loss)) {
       return invalid(fmt::format("the validation loss is {} for {}; lower trainer.learning_rate or look at those rows",
@@ -64,12 +65,12 @@ Result<std::optional<LossSum>> evaluate_batches(Session& session, const std::vec
   return std::optional<LossSum>(total);
 }
 
-Trainer::Trainer(Session& session, BatchSource& data, const std::vector<MicroBatch>& validation,
-                 TrainerSettings settings, RunEnvironment environment, JobDirectory& directory, TrainObserver& observer,
+Trainer::Trainer(Session& session, BatchSource& data, MicroBatches validation, TrainerSettings settings,
+                 RunEnvironment environment, JobDirectory& directory, TrainObserver& observer,
                  const std::atomic<bool>& stop)
     : session_(session),
       data_(data),
-      validation_(validation),
+      validation_(std::move(validation)),
       settings_(std::move(settings)),
       directory_(directory),
       observer_(observer),

@@ -64,7 +64,7 @@ class TrainObserver {
 class Trainer {
  public:
   // All references outlive the trainer. `validation` may be empty. `stop` asks the run to write a checkpoint and end.
-  Trainer(Session& session, BatchSource& data, const std::vector<MicroBatch>& validation, TrainerSettings settings,
+  Trainer(Session& session, BatchSource& data, MicroBatches validation, TrainerSettings settings,
           RunEnvironment environment, JobDirectory& directory, TrainObserver& observer, const std::atomic<bool>& stop);
 
   // Loads the newest whole checkpoint, where there is one. Call before run().
@@ -102,7 +102,7 @@ class Trainer {
 
   Session& session_;
   BatchSource& data_;
-  const std::vector<MicroBatch>& validation_;
+  MicroBatches validation_;
   TrainerSettings settings_;
   JobDirectory& directory_;
   TrainObserver& observer_;
@@ -113,7 +113,7 @@ class Trainer {
 };
 
 // Loss per labelled token over all batches, without dropout. Stops early and returns nothing where `stop` is set.
-Result<std::optional<LossSum>> evaluate_batches(Session& session, const std::vector<MicroBatch>& batches,
+Result<std::optional<LossSum>> evaluate_batches(Session& session, const MicroBatches& batches,
                                                 const std::atomic<bool>& stop);
 
 // The name of the random numbers of one forward_backward call; different for every (step, micro batch) of a seed.
