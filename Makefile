@@ -6,7 +6,7 @@ VENV ?= $(CURDIR)/.venv
 SETUP ?= scripts/setup.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-peers build setup lint format dev-tools bench asan tsan fuzz soak clean
+.PHONY: help demo test test-fast test-peers test-memory build setup lint format dev-tools bench asan tsan fuzz soak clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,9 @@ test-fast: build ## Build and run the fast unit tests
 test-peers: build ## Compare exported files with llama.cpp's own tools (builds llama.cpp, a quarter of an hour)
 	@GRAFT_PYTHON="$(VENV)/bin/python3" bench/setup serve
 	@$(VENV)/bin/python3 -m pytest -q -rP -m peers tests/peers
+
+test-memory: build ## 1 GB of rows within 512 MB of memory (DATA_MEMORY_GB=1; some minutes, 5 GB of disk)
+	@$(VENV)/bin/python3 scripts/data_memory.py
 
 bench: build ## Compare training, serving and tokenising with their peers (idle machine, half an hour)
 	@bench/setup train && bench/setup serve

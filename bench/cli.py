@@ -14,17 +14,20 @@ def main() -> int:
     parser.add_argument("name", choices=sorted(BENCHMARKS))
     parser.add_argument("--json", metavar="FILE", help="write the rows there, too")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N", help="at least 3; 3 without")
-    parser.add_argument("--only", metavar="GROUP", action="append", default=[], choices=sorted(serve.GROUPS),
-                        help="of serve, only this group of rows: " + ", ".join(serve.GROUPS))
+    parser.add_argument("--only", metavar="GROUP", action="append", default=[], 
+                        help="only this group of rows; of serve: " + ", ".join(serve.GROUPS) + "; of train: "
+                        + ", ".join(train.GROUPS))
     parser.add_argument("--force", action="store_true", help="measure though the machine is not idle")
     arguments = parser.parse_args()
     if arguments.repetitions < 3:
         parser.error("--repetitions must be at least 3: medians of fewer say nothing")
 
-    if arguments.only and arguments.name != "serve":
-        parser.error("--only is for serve")
-
-    options = {"only": arguments.only} if arguments.name == "serve" else {}
+    groups = {"serve": serve.GROUPS, "train": train.GROUPS}.get(arguments.name, {})
+    for name in arguments.only:
+        if name not in groups:
+            parser.error(f"--only {name}: " + (f"groups of {arguments.name} are {', '.join(groups)}" if groups else
+                                               f"{arguments.name} has no groups"))
+    options = {"only": arguments.only} if groups else {}
     result = BENCHMARKS[arguments.name](arguments.repetitions, arguments.force, **options)
     print(rows.table(result))
     if arguments.json:

@@ -30,11 +30,11 @@ def require(path: pathlib.Path, remedy: str) -> None:
         raise SystemExit(f"error: {os.path.relpath(path, ROOT)} is missing: run {remedy}")
 
 
-def run(command, log: pathlib.Path):
-    """Runs a command to its end; returns what it printed and the highest memory it was resident in, in bytes."""
+def run(command, log: pathlib.Path, variables=None):
+    """Runs a command to its end, with more environment variables; returns what it printed and the highest memory it was resident in, in bytes."""
     with open(log, "w", encoding="utf-8") as errors, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        process = subprocess.Popen([str(word) for word in command], env=environment(), cwd=ROOT, stdout=output,
-                                   stderr=errors)
+        process = subprocess.Popen([str(word) for word in command], env=environment() | (variables or {}), cwd=ROOT,
+                                   stdout=output, stderr=errors)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from bench import adapters, load, rows, tokenizer
+from bench import adapters, groups, load, rows, tokenizer, train_runs
 from bench.peers import bf16_gguf, torch_lora
 from scripts.demo import events
 from tests.support import smollm2
@@ -77,6 +77,33 @@ def test_the_peer_learns_completions_only():
     # labels[i] is what position i must predict
     assert labels.tolist() == [[ignored, 12, 13], [21, 22, ignored]]
     assert mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
+
+
+def test_useful_operations_of_training_are_those_of_the_matrices():
+    spec = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
+            "num_key_value_heads": 1, "vocab_size": 50}
+    lengths = [(10, 2), (30, 4)]
+    frozen = 3 * (8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 16)
+    adapter = 3 * 5 * ((8 + 8) + 2 * (8 + 4) + (8 + 8) + 3 * (8 + 16))
+    total = 0
+    for length, labelled in lengths:
+        total += length * (4 * frozen + 6 * adapter) + labelled * 4 * 50 * 8
+        for position in range(length):  # scores and their sum over values, forward once and backward twice
+            total += 3 * 3 * (2 * 8 * (position + 1) + 2 * 8 * (position + 1))
+    assert train_runs.flops_per_token(spec, lengths, rank=5) == pytest.approx(total / 40)
+
+
+def test_a_group_that_fails_costs_its_own_rows_only():
+    def works(repetitions, force):
+        yield row([2] * repetitions, [1], required=1)
+        raise SystemExit("error: the peer is gone")
+
+    def other(repetitions, force):
+        yield row([3], [1], required=1)
+
+    measured = groups.run({"a": works, "b": other, "c": other}, 3, False, only=["a", "b"])
+    assert [one.met for one in measured] == [True, False, True]
+    assert "a: error: the peer is gone" in measured[1].measure
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):

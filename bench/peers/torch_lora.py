@@ -1,10 +1,12 @@
-"""The peer of `bench/run train`: LoRA fine-tuning in plain torch and PEFT, at its best without compilation.
+"""The peers of `bench/run train`: fine-tuning in plain torch and PEFT, LoRA or of all weights.
 
-What makes it fast, all of it measured: bfloat16 base weights under autocast (float32 ones would be cast again in every
+What makes them fast, all of it measured: bfloat16 base weights under autocast (float32 ones are cast again in every
 layer), rows bucketed by length so that almost nothing is padding, the output layer applied only where a label is, the
-fused AdamW. Prints one JSON object:
-  {"steps": [{"step", "loss", "tokens", "seconds"}], "peak_memory_bytes", "accuracy"}
-where tokens counts no padding, and accuracy is there with --test.
+fused AdamW, with --compile each layer through torch.compile with dynamic shapes; tcmalloc, which the caller preloads.
+Prints one JSON object:
+  {"steps": [{"step", "loss", "tokens", "seconds", "compiled"}], "peak_memory_bytes", "accuracy"}
+where tokens counts no padding, compiled says that the step had to compile something first, and accuracy is there with
+--test.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import time
 
 import peft
 import torch
+import torch._dynamo.utils
 import transformers
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -63,10 +66,15 @@ def collate(batch, pad):
 
 def labelled_logits(model, inputs, mask, labels):
     """Logits [labelled positions, vocab] and their labels."""
-    llama = model.get_base_model()
+    llama = model.get_base_model() if isinstance(model, peft.PeftModel) else model
     hidden = llama.model(input_ids=inputs, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
     chosen = labels != IGNORED
     return llama.lm_head(hidden[chosen]), labels[chosen]
+
+
+def graphs() -> int:
+    """How many torch.compile has made so far."""
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
 def train(model, batches, pad, arguments):
@@ -77,19 +85,23 @@ def train(model, batches, pad, arguments):
         optimizer, lambda step: min((step + 1) / warmup, (len(batches) - step) / max(1, len(batches) - warmup)))
     model.train()
     steps = []
+    begin = time.perf_counter()
     for number, batch in enumerate(batches[: arguments.steps]):
-        start = time.perf_counter()
+        if len(steps) >= arguments.least_steps and time.perf_counter() - begin > arguments.most_seconds:
+            break
+        start, known = time.perf_counter(), graphs()
         inputs, mask, labels = collate(batch, pad)
         with torch.autocast("cpu", torch.bfloat16):
             logits, targets = labelled_logits(model, inputs, mask, labels)
         loss = torch.nn.functional.cross_entropy(logits.float(), targets)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        if arguments.method == "lora":  # graft does not clip all weights either
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
         steps.append({"step": number + 1, "loss": loss.item(), "tokens": sum(len(t) for t, _ in batch),
-                      "seconds": time.perf_counter() - start})
+                      "seconds": time.perf_counter() - start, "compiled": graphs() != known})
         print(json.dumps(steps[-1]), file=sys.stderr)
     return steps
 
@@ -117,6 +129,20 @@ def peak_memory():
     return int(line.split()[1]) * 1024
 
 
+def open_model(arguments):
+    model = transformers.AutoModelForCausalLM.from_pretrained(arguments.model,
+                                                              torch_dtype=getattr(torch, arguments.weights))
+    if arguments.method == "lora":
+        config = peft.LoraConfig(r=arguments.rank, lora_alpha=2 * arguments.rank, lora_dropout=0.0,
+                                 target_modules=LINEAR_LAYERS, task_type="CAUSAL_LM")
+        model = peft.get_peft_model(model, config)
+    if arguments.compile:
+        llama = model.get_base_model() if arguments.method == "lora" else model
+        for layer in llama.model.layers:
+            layer.compile(dynamic=True)
+    return model
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True, help="a Hugging Face directory")
@@ -131,16 +157,18 @@ def main():
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--method", choices=["lora", "full"], default="lora")
+    parser.add_argument("--weights", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--compile", action="store_true", help="each layer, with dynamic shapes")
+    parser.add_argument("--least-steps", type=int, default=0)
+    parser.add_argument("--most-seconds", type=float, default=float("inf"), help="end after these, and so many steps")
     parser.add_argument("--save", help="write the adapter into this directory")
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(arguments.model)
-    base = transformers.AutoModelForCausalLM.from_pretrained(arguments.model, torch_dtype=torch.bfloat16)
-    config = peft.LoraConfig(r=arguments.rank, lora_alpha=2 * arguments.rank, lora_dropout=0.0,
-                             target_modules=LINEAR_LAYERS, task_type="CAUSAL_LM")
-    model = peft.get_peft_model(base, config)
+    model = open_model(arguments)
     pad = tokenizer.pad_token_id
     examples = encode(read_rows(arguments.data), tokenizer, arguments.template, arguments.label_column)
     result = {"steps": train(model, buckets(examples, arguments.tokens_per_step, arguments.seed), pad, arguments),

@@ -72,6 +72,22 @@ TEST_F(DataCommand, InspectPrintsOneObjectWithTheExactTokens) {
   EXPECT_EQ(report["billed"]["tokens"], 2 * tokens);
 }
 
+TEST_F(DataCommand, CacheListsWhatIsKeptAndClearsIt) {
+  ASSERT_EQ(run({"data", "inspect", dir_ / "d.jsonl", "--model", model_}), kDone) << err_;
+  const std::string page = out_;
+  ASSERT_EQ(run({"data", "cache"}), kDone) << err_;
+  EXPECT_THAT(out_, AllOf(HasSubstr("d.jsonl"), HasSubstr("complete")));
+  ASSERT_EQ(run({"data", "inspect", dir_ / "d.jsonl", "--model", model_}), kDone) << err_;
+  EXPECT_EQ(out_, page);
+  ASSERT_EQ(run({"data", "cache", "--json"}), kDone) << err_;
+  const auto list = nlohmann::json::parse(out_);
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_GT(list[0]["bytes"], 0);
+  ASSERT_EQ(run({"data", "cache", "--clear"}), kDone) << err_;
+  ASSERT_EQ(run({"data", "cache"}), kDone) << err_;
+  EXPECT_EQ(out_, "Nothing is kept.\n");
+}
+
 TEST_F(DataCommand, WhatIsWrongIsNamedInOneLine) {
   EXPECT_EQ(run({"data", "inspect", dir_ / "d.jsonl"}), kFailed);
   EXPECT_THAT(err_, HasSubstr("--model is missing"));
