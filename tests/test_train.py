@@ -251,6 +251,7 @@ def test_chats_train(graft, job):
 @pytest.mark.parametrize("change, code, parts", [
     (["--set", "trainer.learning_rat=1"], 2, ["learning_rat", "did you mean"]),
     (["--set", "adapter.target_modules=[no_such_proj]"], 1, ["no_such_proj"]),
+    (["--set", "adapter.target_modules=.*no_such_proj"], 1, [".*no_such_proj"]),
     (["--dataset", "/no/such/file.jsonl"], 1, ["/no/such/file.jsonl"]),
     (["--model", "no-such-model"], 1, ["no-such-model"]),
     (["--dtype", "int3"], 2, ["int3"]),
@@ -272,6 +273,18 @@ def test_rows_are_checked(graft, job):
     assert "rows.jsonl" in done.stderr and "row 2" in done.stderr and "lable" in done.stderr
     (job / "rows.jsonl").write_text("")
     assert "no rows" in graft.run(*arguments(job, "out", "--json"), code=1).stderr
+
+
+def test_prepared_rows_are_found_again_and_make_the_same_run(graft, job):
+    steps = ["--set", "trainer.train_steps=4", "--set", "trainer.max_batch_tokens=128"]
+    fresh = dict(GRAFT_DATASET_CACHE="0")
+    graft.run(*arguments(job, "without", *steps), env=fresh)
+    graft.run("data", "cache", "--clear")
+    graft.run(*arguments(job, "first", *steps))
+    graft.run(*arguments(job, "second", *steps))
+    assert any(entry["file"] == str(job / "rows.jsonl") and entry["complete"]
+               for entry in graft.json("data", "cache"))
+    assert weights(job, "without") == weights(job, "first") == weights(job, "second")
 
 
 def test_occupied_output_is_refused(graft, job):

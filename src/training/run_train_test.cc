@@ -242,6 +242,14 @@ TEST_F(RunTrainTest, ResumeWithOtherSettingsIsRefusedWithTheirNames) {
   write("rows.jsonl", read("rows.jsonl") + "{\"text\": \"new\", \"label\": \"no\"}\n");
   EXPECT_EQ(run(), kExitFailed);
   EXPECT_THAT(error(), HasSubstr("dataset_sha256"));
+
+  std::string rows = read("rows.jsonl");
+  write("rows.jsonl", rows.substr(0, rows.find("{\"text\": \"new\"")));
+  std::string job = read("out/job.json");
+  job.replace(job.find("toy-digest"), 10, "old-digest");
+  write("out/job.json", job);
+  EXPECT_EQ(run(), kExitFailed);
+  EXPECT_THAT(error(), AllOf(HasSubstr("base_digest"), HasSubstr("old-digest")));
 }
 
 TEST_F(RunTrainTest, WrongUseIsExitCodeTwoAndLeavesNothing) {
