@@ -189,7 +189,7 @@ def test_full_disk_while_checkpointing_is_one_line_and_resumable(graft, job):
 def test_early_stopping_keeps_the_best(graft, job):
     # A learning rate that ruins the model: validation gets worse after the first evaluations.
     result = graft.json(*arguments(job, "out", "--set", "trainer.early_stop=2", "--set", "trainer.evaluate_every=2",
-                                   "--set", "trainer.epochs=60"))
+                                   "--set", "trainer.epochs=60", "--set", "trainer.learning_rate=0.1"))
     assert result["stopped_early"]
     evaluations = {event["step"]: event["validation_loss"] for event in events(job, "out")
                    if event["event"] == "evaluation" and event["step"] > 0}
