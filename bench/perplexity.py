@@ -18,7 +18,18 @@ from bench.serve_features import post
 from scripts.demo import emails
 
 WINDOW, WINDOWS, CHUNKS = 512, 24, 40
+STEPS = 60
 MERGED = "smollm2-merged"
+
+
+def pretraining_config(file):
+    """Continued pretraining on the e-mails: as rough on the weights as fine-tuning gets, and good for the perplexity."""
+    file.write_text(json.dumps({
+        "model_type": "llm", "base_model": programs.MODEL,
+        "preprocessing": {"split": {"type": "random", "probabilities": [1.0, 0.0, 0.0]}},
+        "adapter": {"type": "lora", "r": 64, "alpha": 128, "target_modules": "all-linear"},
+        "trainer": {"learning_rate": 0.001, "max_batch_tokens": 2048, "train_steps": STEPS}}), encoding="utf-8")
+    return file
 
 
 def train_adapter():
@@ -26,8 +37,11 @@ def train_adapter():
     if not (job / "adapter" / "adapter_model.safetensors").exists():
         shutil.rmtree(job, ignore_errors=True)
         data, _ = emails.write_files(programs.WORK)
-        programs.run([programs.GRAFT, "train", programs.ROOT / "examples" / "spam.yaml", "--dataset", data, "--output", job,
-                      "--threads", machine.threads(), "--set", "trainer.train_steps=24"], programs.WORK / "merge-train.log")
+        texts = programs.WORK / "texts.jsonl"
+        texts.write_text("".join(json.dumps({"text": json.loads(line)["email"]}) + "\n"
+                                 for line in data.read_text(encoding="utf-8").splitlines()), encoding="utf-8")
+        programs.run([programs.GRAFT, "train", pretraining_config(programs.WORK / "pretrain.yaml"), "--dataset", texts,
+                      "--output", job, "--threads", machine.threads()], programs.WORK / "merge-train.log")
     return job / "adapter"
 
 

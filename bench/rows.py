@@ -24,7 +24,8 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        return statistics.median(self.graft) / statistics.median(self.peer)
+        """The median of the repetitions' ratios: both sides of one met the same machine."""
+        return statistics.median(ours / theirs for ours, theirs in zip(self.graft, self.peer))
 
     @property
     def met(self) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import sys
 
-from bench import adapters, load, machine, programs, serving
+from bench import adapters, load, machine, programs, serving, turns
 from bench.rows import Row
 
 PROMPT_TOKENS, DECODE_TOKENS, ANSWER_TOKENS = 128, 128, 64
@@ -72,21 +72,19 @@ def run(repetitions: int, force: bool):
         for name in ("none", "large", "small"):
             load.seconds(port, dialects[name], take(prompts, STREAMS), 8, STREAMS)
 
-    int8 = measure("graft int8 adapters", lambda port: serving.graft_command(port, "int8"), repetitions, force, warm,
-                   lambda port: {"answers": answers(port, dialects["large"], prompts)})
-    llama = {}
-    for weights in ("bf16", "q8_0"):
-        options = ["--lora", ",".join(map(str, ggufs)), "--lora-init-without-apply"]
-        dialect = llama_dialect(ADAPTERS)
-        llama[weights] = measure(
-            f"llama.cpp {weights} adapters",
-            lambda port, weights=weights: serving.llama_command(port, weights, *options, slots=STREAMS), repetitions,
-            force, lambda port: load.seconds(port, dialect, take(prompts, 2), 8, 2),
-            lambda port: {"answers": answers(port, dialect, prompts)})
-    best = max(llama, key=lambda weights: sorted(one["answers"] for one in llama[weights])[len(llama[weights]) // 2])
+    ours = turns.Server("graft int8 adapters", lambda port: serving.graft_command(port, "int8"), warm,
+                        {"answers": lambda port: answers(port, dialects["large"], prompts)})
+    dialect = llama_dialect(ADAPTERS)
+    options = ["--lora", ",".join(map(str, ggufs)), "--lora-init-without-apply"]
+    peers = [turns.Server(f"llama.cpp {weights} adapters",
+                          lambda port, weights=weights: serving.llama_command(port, weights, *options, slots=STREAMS),
+                          lambda port: load.seconds(port, dialect, take(prompts, 2), 8, 2),
+                          {"answers": lambda port: answers(port, dialect, prompts)}) for weights in ("bf16", "q8_0")]
+    results = turns.measure([ours, *peers], repetitions, force)
+    best = turns.fastest(results, [peer.name for peer in peers], "answers")
     yield Row(f"{STREAMS} clients, {ADAPTERS} adapters of {LARGE}, 128 + 64: int8", "tokens/s",
-                    [one["answers"] for one in int8], [one["answers"] for one in llama[best]],
-                    f"{serving.LLAMA} ({best})", 8.0)
+              [one["answers"] for one in results[ours.name]], [one["answers"] for one in results[best]],
+              f"{serving.LLAMA} ({best.split()[1]})", 8.0)
 
     kinds = ("none", "small", "large")
     beside = measure("graft bfloat16 adapters", lambda port: serving.graft_command(port, "bfloat16"), repetitions, force,

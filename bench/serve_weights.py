@@ -1,4 +1,4 @@
-"""`bench/run serve --only weights`: graft's weight formats beside llama.cpp's, one server after another.
+"""`bench/run serve --only weights`: graft's weight formats beside llama.cpp's, in turn.
 
 Every prompt is different, so that no prefix cache helps; generation is greedy and runs past any end of sequence.
 Prefill is measured by requests of one new token; decoding is what longer requests take beyond that.
@@ -7,9 +7,8 @@ Prefill is measured by requests of one new token; decoding is what longer reques
 import functools
 import itertools
 import statistics
-import sys
 
-from bench import load, machine, programs, serving
+from bench import load, serving, turns
 from bench.rows import Row
 
 PREFILL_TOKENS = 512
@@ -49,37 +48,31 @@ BARS = [
 ]
 
 
-def measure(port: int, dialect: load.Dialect, long_prompts, prompts) -> dict:
-    """Tokens a second."""
+def measures(dialect: load.Dialect, long_prompts, prompts) -> dict:
+    """Functions of a server's port that give tokens a second."""
 
-    def timed(requests, new_tokens, streams, source=prompts):
+    def timed(port, requests, new_tokens, streams, source=prompts):
         return load.seconds(port, dialect, list(itertools.islice(source, requests)), new_tokens, streams)
 
-    def decode_speed(streams, requests):
-        prefill = timed(requests, 1, streams)
-        whole = timed(requests, DECODE_TOKENS, streams)
+    def decode_speed(port, streams, requests):
+        prefill = timed(port, requests, 1, streams)
+        whole = timed(port, requests, DECODE_TOKENS, streams)
         return requests * (DECODE_TOKENS - 1) / (whole - prefill)
 
     return {
-        PREFILL: FEW * PREFILL_TOKENS / timed(FEW, 1, 1, long_prompts),
-        DECODE: decode_speed(1, FEW),
-        DECODE_16: decode_speed(16, 16),
-        DECODE_32: decode_speed(32, 32),
-        ANSWERS: 2 * CLIENTS * ANSWER_TOKENS / timed(2 * CLIENTS, ANSWER_TOKENS, CLIENTS),
+        PREFILL: lambda port: FEW * PREFILL_TOKENS / timed(port, FEW, 1, 1, long_prompts),
+        DECODE: lambda port: decode_speed(port, 1, FEW),
+        DECODE_16: lambda port: decode_speed(port, 16, 16),
+        DECODE_32: lambda port: decode_speed(port, 32, 32),
+        ANSWERS: lambda port: 2 * CLIENTS * ANSWER_TOKENS / timed(port, 2 * CLIENTS, ANSWER_TOKENS, CLIENTS),
     }
 
 
-def measure_server(name: str, command, dialect, prompts, repetitions: int, force: bool) -> list:
-    port = programs.free_port()
-    with programs.server(command(port), port, programs.WORK / f"{name}-serve.log") as process:
-        once = lambda: measure(port, dialect, *prompts)  # noqa: E731
-        print(f"  {name}: warm-up, then {repetitions} repetitions", file=sys.stderr)
+def server(name: str, command, dialect, prompts) -> turns.Server:
+    def warm(port):
         load.seconds(port, dialect, list(itertools.islice(prompts[1], CLIENTS)), ANSWER_TOKENS, CLIENTS)
-        return machine.repeat(repetitions, once, force, [process.pid])
 
-
-def median_of(results: list, name: str) -> float:
-    return statistics.median(one[name] for one in results)
+    return turns.Server(name, command, warm, measures(dialect, *prompts))
 
 
 def share_of_limit(name: str, dtype: str, speed: float, limit: dict) -> float | None:
@@ -95,19 +88,16 @@ def share_of_limit(name: str, dtype: str, speed: float, limit: dict) -> float | 
 def run(repetitions: int, force: bool) -> list:
     prompts = [serving.prompts(PREFILL_TOKENS, 64), serving.prompts(PROMPT_TOKENS, 512)]
     limit = serving.machine_limit()
-
-    def measure_all(name, command, dialect, kinds):
-        return {kind: measure_server(f"{name} {kind}", functools.partial(command, kind), dialect, prompts, repetitions,
-                                     force) for kind in kinds}
-
-    graft = measure_all("graft", lambda kind, port: serving.graft_command(port, kind), load.GRAFT,
-                        [BFLOAT16, INT8, INT4])
-    peers = measure_all("llama.cpp", lambda kind, port: serving.llama_command(port, kind), load.LLAMA_CPP,
-                        [BF16, Q8_0, Q4_0, Q4_K_M])
+    graft = [server(f"graft {kind}", functools.partial(serving.graft_command, dtype=kind), load.GRAFT, prompts)
+             for kind in (BFLOAT16, INT8, INT4)]
+    peers = [server(f"llama.cpp {kind}", functools.partial(serving.llama_command, weights=kind), load.LLAMA_CPP, prompts)
+             for kind in (BF16, Q8_0, Q4_0, Q4_K_M)]
+    results = turns.measure(graft + peers, repetitions, force)
     rows = []
     for name, dtype, kinds, required in BARS:
-        best = max(kinds, key=lambda kind: median_of(peers[kind], name))
-        rows.append(Row(f"{name}: {dtype}", "tokens/s", [one[name] for one in graft[dtype]],
-                        [one[name] for one in peers[best]], f"{serving.LLAMA} ({best})", required,
-                        share=share_of_limit(name, dtype, median_of(graft[dtype], name), limit)))
+        best = turns.fastest(results, [f"llama.cpp {kind}" for kind in kinds], name)
+        ours = [one[name] for one in results[f"graft {dtype}"]]
+        rows.append(Row(f"{name}: {dtype}", "tokens/s", ours, [one[name] for one in results[best]],
+                        f"{serving.LLAMA} ({best.split()[-1]})", required,
+                        share=share_of_limit(name, dtype, statistics.median(ours), limit)))
     return rows
