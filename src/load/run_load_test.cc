@@ -1,7 +1,11 @@
 #include "load/run_load.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <optional>
@@ -221,8 +225,32 @@ TEST_F(LoadOnAFailingServer, EachFailureHasItsType) {
   EXPECT_EQ(run->error_texts.at("http 500"), "oh no");
 }
 
+// A port that is taken and that nobody listens on: one that a server has left may be another program's by now.
+class DeafPort {
+ public:
+  DeafPort() : socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(::bind(socket_, generic, size), 0);
+    EXPECT_EQ(::getsockname(socket_, generic, &size), 0);
+    number_ = ntohs(address.sin_port);
+  }
+  ~DeafPort() { ::close(socket_); }
+  DeafPort(const DeafPort&) = delete;
+  DeafPort& operator=(const DeafPort&) = delete;
+  [[nodiscard]] int number() const { return number_; }
+
+ private:
+  int socket_;
+  int number_ = 0;
+};
+
 TEST_F(LoadOnAFailingServer, ThatIsGoneIsSaidAtOnce) {
-  server_->stop();
+  const DeafPort gone;
+  options_.url = "http://127.0.0.1:" + std::to_string(gone.number());
   options_.warmup = 1;
   const auto run = run_load(options_);
   ASSERT_FALSE(run.ok());
