@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import random
 import shutil
 import subprocess
 import urllib.request
@@ -15,7 +14,7 @@ import transformers
 from tests.conftest import Server
 from tests.support import byte_llama
 from tests.test_batch_invariance import listening_url
-from tests.test_train import arguments, events, read_rows, weights
+from tests.test_train import arguments, events, model, read_rows, weights, write_rows  # noqa: F401: a fixture too
 
 CONFIG = """\
 model_type: llm
@@ -38,23 +37,15 @@ trainer:
 LABELS = ["bitter", "sour", "sweet"]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return byte_llama.write_model(tmp_path_factory.mktemp("tiny-llama"))
-
-
 @pytest.fixture
-def job(tmp_path, model):
+def job(tmp_path, model):  # noqa: F811
     (tmp_path / "run.yaml").write_text(CONFIG.format(model=model))
-    chance = random.Random(3)
-    with open(tmp_path / "rows.jsonl", "w", encoding="utf-8") as rows:
-        for _ in range(150):
-            word, label = chance.choice([("apple", "sweet"), ("pear", "sweet"), ("leek", "bitter"), ("lime", "sour")])
-            rows.write(json.dumps({"text": f"{chance.choice('abcdefgh')} {word}", "label": label}) + "\n")
+    write_rows(tmp_path / "rows.jsonl", 150,
+               [("apple", "sweet"), ("pear", "sweet"), ("leek", "bitter"), ("lime", "sour")])
     return tmp_path
 
 
-def classes_of_peft(model: pathlib.Path, adapter: pathlib.Path, texts: list) -> list:
+def classes_of_peft(model: pathlib.Path, adapter: pathlib.Path, texts: list) -> list:  # noqa: F811
     """Probabilities of each text's classes, by transformers and PEFT."""
     base = transformers.AutoModelForSequenceClassification.from_pretrained(model, num_labels=3, dtype=torch.float32)
     tuned = peft.PeftModel.from_pretrained(base, adapter).eval()
@@ -63,7 +54,7 @@ def classes_of_peft(model: pathlib.Path, adapter: pathlib.Path, texts: list) -> 
         return [torch.softmax(tuned(torch.tensor([tokenizer(text).input_ids])).logits[0], -1).tolist() for text in texts]
 
 
-def test_a_classifier_is_trained_evaluated_and_served(graft, job, model):
+def test_a_classifier_is_trained_evaluated_and_served(graft, job, model):  # noqa: F811
     result = graft.json(*arguments(job, "out"))
     adapter = job / "out" / "adapter"
     assert result["state"] == "finished" and result["certificate_holds"]

@@ -37,6 +37,15 @@ generation: {{max_new_tokens: 8}}
 """
 
 
+def write_rows(path: pathlib.Path, count: int, tastes: list) -> None:
+    """Rows with a word of `tastes` behind a letter, and what it tastes of."""
+    chance = random.Random(3)
+    with open(path, "w", encoding="utf-8") as rows:
+        for _ in range(count):
+            word, label = chance.choice(tastes)
+            rows.write(json.dumps({"text": f"{chance.choice('abcdefgh')} {word}", "label": label}) + "\n")
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return byte_llama.write_model(tmp_path_factory.mktemp("tiny-llama"))
@@ -46,11 +55,8 @@ def model(tmp_path_factory):
 def job(tmp_path, model):
     """A folder with run.yaml and rows.jsonl: fruit is sweet, vegetables are not."""
     (tmp_path / "run.yaml").write_text(CONFIG.format(model=model))
-    chance = random.Random(3)
-    with open(tmp_path / "rows.jsonl", "w", encoding="utf-8") as rows:
-        for _ in range(120):
-            word, label = chance.choice([("apple", "sweet"), ("pear", "sweet"), ("leek", "bitter"), ("kale", "bitter")])
-            rows.write(json.dumps({"text": f"{chance.choice('abcdefgh')} {word}", "label": label}) + "\n")
+    write_rows(tmp_path / "rows.jsonl", 120,
+               [("apple", "sweet"), ("pear", "sweet"), ("leek", "bitter"), ("kale", "bitter")])
     return tmp_path
 
 

@@ -31,6 +31,17 @@ TARGETS = {
 }
 
 
+def check_certificate_with_peft(adapter, model):  # noqa: F811
+    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    tuned = peft.PeftModel.from_pretrained(base, adapter)
+    certificate = json.loads((adapter / "certificate.json").read_text())
+    assert certificate["holds"] and certificate["examples"]
+    for example in certificate["examples"]:
+        expected = byte_llama.logprobs(tuned, example["tokens"]).tolist()
+        assert example["training_logprobs"] == pytest.approx(expected, abs=1e-3)
+        assert example["runtime_logprobs"] == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_method_learns_and_is_deterministic(graft, job, method):  # noqa: F811
     for output in ("one", "two"):
@@ -51,14 +62,7 @@ def test_trained_dora_is_pefts(graft, job, model):  # noqa: F811
     adapter = job / "out" / "adapter"
     magnitudes = [name for name in load_file(adapter / "adapter_model.safetensors") if "magnitude" in name]
     assert len(magnitudes) == 14  # seven projections of two layers
-    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype="float32")
-    tuned = peft.PeftModel.from_pretrained(base, adapter)
-    certificate = json.loads((adapter / "certificate.json").read_text())
-    assert certificate["holds"] and certificate["examples"]
-    for example in certificate["examples"]:
-        expected = byte_llama.logprobs(tuned, example["tokens"]).tolist()
-        assert example["training_logprobs"] == pytest.approx(expected, abs=1e-3)
-        assert example["runtime_logprobs"] == pytest.approx(expected, abs=1e-3)
+    check_certificate_with_peft(adapter, model)
 
 
 def test_trained_pissa_is_a_plain_lora_of_twice_the_rank(graft, job, model):  # noqa: F811
@@ -66,14 +70,7 @@ def test_trained_pissa_is_a_plain_lora_of_twice_the_rank(graft, job, model):  # 
     adapter = job / "out" / "adapter"
     config = json.loads((adapter / "adapter_config.json").read_text())
     assert config["r"] == 8 and config["lora_alpha"] == 16 and "init_lora_weights" not in config
-    base = transformers.AutoModelForCausalLM.from_pretrained(model, dtype="float32")
-    tuned = peft.PeftModel.from_pretrained(base, adapter)
-    certificate = json.loads((adapter / "certificate.json").read_text())
-    assert certificate["holds"] and certificate["examples"]
-    for example in certificate["examples"]:
-        expected = byte_llama.logprobs(tuned, example["tokens"]).tolist()
-        assert example["training_logprobs"] == pytest.approx(expected, abs=1e-3)
-        assert example["runtime_logprobs"] == pytest.approx(expected, abs=1e-3)
+    check_certificate_with_peft(adapter, model)
     error = graft.run(*arguments(job, "wrong", "--set", "adapter.init_lora_weights=pisa"), code=2).stderr
     assert "pissa_niter_N" in error
 

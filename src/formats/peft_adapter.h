@@ -50,7 +50,7 @@ class PeftAdapter {
   // Of a classifier. Its labels' names are those of `id2label` in a config.json beside the adapter, where there is one
   // (PEFT does not keep them), else LABEL_0, LABEL_1, ...
   [[nodiscard]] const std::optional<AdapterHead>& head() const { return head_; }
-  [[nodiscard]] const std::string& digest() const { return digest_; }                   // SHA-256 of both files
+  [[nodiscard]] const std::string& digest() const { return digest_; }  // SHA-256 of both files
   // All factors under PEFT's names, sorted by them.
   [[nodiscard]] std::vector<TensorView> tensors() const;
 

@@ -8,7 +8,6 @@
 #include "ops/rms_norm.h"
 #include "ops/silu_mul.h"
 #include "ops/trainable_linear.h"
-#include "ops/trainable_rms_norm.h"
 
 namespace graft::model {
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 
+#include "ops/cpu/transpose.h"
 #include "ops/dropout.h"
 #include "ops/dtype.h"
 #include "ops/rows.h"
@@ -168,17 +169,11 @@ at::Tensor shrink_gradients(const LinearCall& call, const at::Tensor& dy) {
 // Rows of a segment of m [tokens, rank], transposed: [rank, rows rounded up to even], zero-padded.
 template <class T>
 at::Tensor transpose_rows(const at::Tensor& m, int64_t begin, int64_t end) {
-  constexpr int64_t kColumns = 16;  // of a task
   const int64_t rows = end - begin;
   const int64_t rank = m.size(1);
   const int64_t even = rows + (rows & 1);
   at::Tensor out = at::empty({rank, even}, m.options());
-  cpu::parallel_for((rank + kColumns - 1) / kColumns, [&](int64_t task) {
-    const int64_t first = task * kColumns;
-    typed_kernels(m.scalar_type())
-        .transpose(data<T>(m) + begin * rank + first, rank, rows, std::min(kColumns, rank - first), even,
-                   mutable_data<T>(out) + first * even);
-  });
+  cpu::transpose(data<T>(m) + begin * rank, rank, rows, rank, mutable_data<T>(out), even);
   return out;
 }
 

@@ -5,32 +5,16 @@
 
 #include <utility>
 
-#include "ops/dtype.h"
-#include "ops/linear.h"
+#include "ops/linear_call.h"
 
 namespace graft::ops {
 
 namespace {
 
 struct TrainableCall : torch::CustomClassHolder {
-  const LinearWeight* weight = nullptr;
+  LinearCall linear;
   OnLinearGradient on_gradient;
 };
-
-template <class T>
-at::Tensor input_gradient(const LinearWeight& weight, const at::Tensor& dy) {
-  at::Tensor dx = at::empty({dy.size(0), weight.in_features}, dy.options());
-  cpu::ProductArgs args;
-  args.a = data<T>(dy);
-  args.lda = dy.size(1);
-  args.m = dy.size(0);
-  args.k = weight.in_features;
-  args.parts = weight.parts;
-  args.c = mutable_data<T>(dx);
-  args.ldc = weight.in_features;
-  cpu::product_transposed<T>(args);
-  return dx;
-}
 
 class TrainableLinear : public torch::autograd::Function<TrainableLinear> {
  public:
@@ -43,20 +27,17 @@ class TrainableLinear : public torch::autograd::Function<TrainableLinear> {
     ctx->saved_data["residual"] = with_residual;
     ctx->save_for_backward({x});
     if (known.numel() > 0) return known.detach();
-    return linear(x.detach(), *call->weight, {}, with_residual ? add.detach() : at::Tensor());
+    return call->linear.forward(x.detach(), with_residual ? add.detach() : at::Tensor(), nullptr);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  const torch::autograd::variable_list& grads) {
     const auto call = c10::static_intrusive_pointer_cast<TrainableCall>(ctx->saved_data["call"].toCapsule());
     const at::Tensor x = ctx->get_saved_variables()[0];
-    const LinearWeight& weight = *call->weight;
-    const at::Tensor dy = grads[0].to(weight.dtype).contiguous();
-    at::Tensor dx =
-        weight.dtype == at::kBFloat16 ? input_gradient<cpu::bf16>(weight, dy) : input_gradient<float>(weight, dy);
-    call->on_gradient(x, dy);
+    const LinearGradients gradients = call->linear.backward(grads[0], {});
+    call->on_gradient(x, gradients.dy);
     const bool with_residual = ctx->saved_data["residual"].toBool();
-    return {dx, with_residual ? grads[0] : at::Tensor(), at::Tensor(), at::Tensor()};
+    return {gradients.dx, with_residual ? grads[0] : at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -68,7 +49,7 @@ at::Tensor trainable_linear(const at::Tensor& x, const LinearWeight& weight, OnL
   TORCH_CHECK(x.dim() == 2 && x.size(1) == weight.in_features && x.scalar_type() == weight.dtype && x.is_contiguous(),
               "[trainable_linear] x must be contiguous [tokens, ", weight.in_features, "] of the weight's dtype");
   auto call = c10::make_intrusive<TrainableCall>();
-  call->weight = &weight;
+  call->linear.weight = &weight;
   call->on_gradient = std::move(on_gradient);
   const auto or_empty = [](const at::Tensor& t) { return t.defined() ? t : at::empty({0}); };
   return TrainableLinear::apply(x, or_empty(residual), or_empty(known), call);

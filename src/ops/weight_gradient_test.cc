@@ -20,7 +20,6 @@
 #include "ops/rms_norm.h"
 #include "ops/test_tensors.h"
 #include "ops/trainable_linear.h"
-#include "ops/trainable_rms_norm.h"
 
 namespace graft::ops {
 namespace {

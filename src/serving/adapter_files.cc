@@ -15,7 +15,8 @@ AdapterFiles::Stamp stat_file(const std::string& path) {
 }  // namespace
 
 AdapterFiles stat_adapter_files(const std::string& directory) {
-  AdapterFiles files{stat_file(directory + "/adapter_config.json"), stat_file(directory + "/adapter_model.safetensors")};
+  AdapterFiles files{stat_file(directory + "/adapter_config.json"),
+                     stat_file(directory + "/adapter_model.safetensors")};
   if (files.weights == AdapterFiles::Stamp{}) files.weights = stat_file(directory + "/adapter_model.bin");
   return files;
 }

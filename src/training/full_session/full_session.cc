@@ -6,62 +6,23 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <exception>
 #include <limits>
 #include <optional>
 
 #include "formats/model_export.h"
 #include "model/checkpointing.h"
 #include "ops/cross_entropy.h"
-#include "ops/trainable_rms_norm.h"
+#include "ops/rms_norm.h"
 #include "runtime/executor/executor.h"
 #include "training/full_session/full_state.h"
 #include "training/full_session/full_weights.h"
 #include "training/full_session/packed_adamw.h"
+#include "training/guarded.h"
+#include "training/session_batch.h"
 
 namespace graft::training {
 
 namespace {
-
-// Rows that carry loss, and what they predict.
-struct LabelledRows {
-  std::vector<int64_t> rows;
-  std::vector<int32_t> labels;
-};
-
-LabelledRows labelled_rows(const PackedBatch& batch) {
-  LabelledRows out;
-  for (size_t i = 0; i < batch.labels.size(); ++i) {
-    if (batch.labels[i] == kIgnoreLabel) continue;
-    out.rows.push_back(static_cast<int64_t>(i));
-    out.labels.push_back(batch.labels[i]);
-  }
-  return out;
-}
-
-Status check_batch(const PackedBatch& batch, const formats::ModelSpec& spec) {
-  if (batch.tokens.empty() || batch.labels.size() != batch.tokens.size() || batch.cu_seqlens.size() < 2 ||
-      batch.cu_seqlens.front() != 0 || batch.cu_seqlens.back() != static_cast<int32_t>(batch.tokens.size())) {
-    return internal_error("a packed batch whose tokens, labels and cu_seqlens do not belong together");
-  }
-  for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
-    const int32_t length = batch.cu_seqlens[i + 1] - batch.cu_seqlens[i];
-    if (length <= 0 || length > spec.max_position) {
-      return invalid(fmt::format("a sequence of {} tokens: the model takes 1 to {}", length, spec.max_position));
-    }
-  }
-  return {};
-}
-
-template <class F>
-auto guarded(const char* what, const F& body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const std::exception& e) {
-    const std::string text = e.what();
-    return internal_error(fmt::format("{} failed: {}", what, text.substr(0, text.find('\n'))));
-  }
-}
 
 // Matrices, then vectors.
 Result<std::vector<ParameterBlock>> parameter_blocks(const FullWeights& weights, const Optimization& optimization) {

@@ -5,35 +5,17 @@
 #include <cmath>
 #include <numeric>
 
-#include "model/tiny_llama.h"
 #include "ops/cpu/kernels.h"
+#include "training/lora_session/tiny_decoder_test.h"
+#include "training/packed_sequences.h"
 
 namespace graft::training {
 namespace {
 
 using model::WeightDType;
 
-// One model for all tests of this file: writing it starts Python.
-class LoraSessionTest : public testing::Test {
+class LoraSessionTest : public TinyDecoderTest {
  protected:
-  static void SetUpTestSuite() {
-    directory_ = std::make_unique<TestDirectory>();
-    expected_ = model::tiny_llama({"model", model_path()});
-    for (const WeightDType dtype : {WeightDType::kFloat32, WeightDType::kBFloat16}) {
-      decoders_[dtype] = model::tiny_decoder(model_path(), dtype);
-    }
-  }
-  static void TearDownTestSuite() {
-    decoders_.clear();
-    directory_.reset();
-  }
-  static std::string model_path() { return (*directory_ / "model").string(); }
-  static std::string path(const std::string& name) {
-    std::filesystem::create_directories(*directory_ / name);
-    return (*directory_ / name).string();
-  }
-  static std::vector<int32_t> tokens() { return expected_["tokens"].get<std::vector<int32_t>>(); }
-
   static std::unique_ptr<Session> session(WeightDType dtype, double dropout = 0, const std::string& pretrained = "",
                                           const Optimization& optimization = {AdamWSettings{.weight_decay = 0.01}},
                                           bool dora = false, bool checkpointing = false) {
@@ -52,44 +34,7 @@ class LoraSessionTest : public testing::Test {
     if (!made.ok()) ADD_FAILURE() << made.error().message;
     return made.ok() ? std::move(*made) : nullptr;
   }
-
-  inline static std::unique_ptr<TestDirectory> directory_;
-  inline static nlohmann::json expected_;
-  inline static std::map<WeightDType, std::shared_ptr<const model::Decoder>> decoders_;
 };
-
-// The sequences one after the other; every row from `loss_from` on predicts its successor.
-PackedBatch pack(const std::vector<std::vector<int32_t>>& sequences, size_t loss_from) {
-  PackedBatch batch;
-  batch.cu_seqlens.push_back(0);
-  for (const auto& sequence : sequences) {
-    for (size_t i = 0; i < sequence.size(); ++i) {
-      const bool labelled = i >= loss_from && i + 1 < sequence.size();
-      batch.tokens.push_back(sequence[i]);
-      batch.labels.push_back(labelled ? sequence[i + 1] : kIgnoreLabel);
-    }
-    batch.cu_seqlens.push_back(static_cast<int32_t>(batch.tokens.size()));
-  }
-  return batch;
-}
-
-std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& tokens, const std::vector<size_t>& lengths) {
-  std::vector<std::vector<int32_t>> out;
-  size_t at = 0;
-  for (const size_t n : lengths) {
-    const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(at);
-    out.emplace_back(first, first + static_cast<std::ptrdiff_t>(n));
-    at += n;
-  }
-  return out;
-}
-
-std::vector<float> next_token_logprobs(Session& session, const std::vector<int32_t>& tokens) {
-  auto scores = session.logprobs(pack({tokens}, 0));
-  EXPECT_TRUE(scores.ok());
-  scores->pop_back();
-  return *scores;
-}
 
 constexpr StepParams kStep{0.02, 0.5};
 

@@ -7,10 +7,10 @@
 #include <numeric>
 
 #include "formats/peft_adapter.h"
-#include "model/tiny_llama.h"
 #include "runtime/classification_head.h"
 #include "training/lora_session/lora_session.h"
 #include "training/lora_session/neftune.h"
+#include "training/lora_session/tiny_decoder_test.h"
 
 namespace graft::training {
 namespace {
@@ -18,26 +18,8 @@ namespace {
 using model::WeightDType;
 using testing::HasSubstr;
 
-class SessionMethodsTest : public testing::Test {
+class SessionMethodsTest : public TinyDecoderTest {
  protected:
-  static void SetUpTestSuite() {
-    directory_ = std::make_unique<TestDirectory>();
-    expected_ = model::tiny_llama({"model", model_path()});
-    for (const WeightDType dtype : {WeightDType::kFloat32, WeightDType::kBFloat16}) {
-      decoders_[dtype] = model::tiny_decoder(model_path(), dtype);
-    }
-  }
-  static void TearDownTestSuite() {
-    decoders_.clear();
-    directory_.reset();
-  }
-  static std::string model_path() { return (*directory_ / "model").string(); }
-  static std::string path(const std::string& name) {
-    std::filesystem::create_directories(*directory_ / name);
-    return (*directory_ / name).string();
-  }
-  static std::vector<int32_t> tokens() { return expected_["tokens"].get<std::vector<int32_t>>(); }
-
   static SessionSettings plain() {
     SessionSettings settings;
     settings.peft.r = 6;
@@ -69,10 +51,6 @@ class SessionMethodsTest : public testing::Test {
     const auto made = make_lora_session(decoders_[WeightDType::kFloat32], settings);
     return made.ok() ? "no error" : made.error().message;
   }
-
-  inline static std::unique_ptr<TestDirectory> directory_;
-  inline static nlohmann::json expected_;
-  inline static std::map<WeightDType, std::shared_ptr<const model::Decoder>> decoders_;
 };
 
 // Sequences of these lengths, each row predicting its successor.
